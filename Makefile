@@ -1,0 +1,44 @@
+# One word for each task; each sets up what it needs. PYTHON chooses the interpreter (3.11+).
+PYTHON ?= python3
+VENV   ?= .venv
+BIN     = $(VENV)/bin
+STAMP   = $(VENV)/.installed
+
+.PHONY: setup abn demo test test-fast lint types bench clean
+
+setup: $(STAMP)
+
+$(STAMP): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch==2.13.0
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $(STAMP)
+
+abn: $(STAMP)  ## InPlace-ABN for training: compiled against the torch in the venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt setuptools wheel setuptools-scm vcs-versioning ninja
+	$(BIN)/python -m pip install --quiet --no-build-isolation 'inplace-abn>=1.1,<2'
+
+demo: $(STAMP)  ## checkpoint to INT8 engine with proof and a report, in demo/
+	$(BIN)/tresnet-deploy deploy --demo --output demo --overwrite
+
+test: $(STAMP) lint types
+	$(BIN)/python -m pytest -q
+
+test-fast: $(STAMP)
+	$(BIN)/python -m pytest -q -m "not slow"
+
+lint: $(STAMP)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(STAMP)  ## on an installed copy: the editable install is invisible to mypy
+	rm -rf build/types && mkdir -p build
+	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --target build/types .
+	cd build && MYPYPATH=types ../$(BIN)/python -m mypy --config-file ../pyproject.toml types/tresnet types/tresnet_deploy
+
+bench: $(STAMP)  ## minutes each, two quiet cores wanted
+	$(BIN)/python bench/engines.py
+	$(BIN)/python bench/paper_claims.py
+
+clean:
+	rm -rf $(VENV) build demo *.egg-info

@@ -1,0 +1,1 @@
+"""From images to the activation ranges of a graph."""

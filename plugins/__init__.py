@@ -1,0 +1,1 @@
+"""TResNet's own operators: one a file, with reference, ONNX function and kernel."""

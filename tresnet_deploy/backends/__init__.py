@@ -1,0 +1,1 @@
+"""The engines: one module each, all satisfying contracts.Backend."""

@@ -1,0 +1,139 @@
+"""Options that several commands share, and how every command talks and prints.
+
+Data goes to stdout; progress bars, hints and the choice that was made go to stderr.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from tresnet_deploy.contracts import Batch, Precision, Progress
+
+F = TypeVar("F", bound=Callable[..., Any])
+DEFAULT_FOLDER = Path("deploy")
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8")
+
+
+class BatchRange(click.ParamType[Batch]):
+    """``N`` (fixed) or ``MIN:OPT:MAX``, in images."""
+
+    name = "N|MIN:OPT:MAX"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> Batch:
+        """Return the parsed range; a wrong one is a usage error."""
+        if isinstance(value, Batch):
+            return value
+        match = re.fullmatch(r"(\d+)(?::(\d+):(\d+))?", str(value))
+        if not match:
+            self.fail(f"{value!r} is neither a number nor MIN:OPT:MAX, such as 1:8:16", param, ctx)
+        low, opt, high = (int(part) if part else int(match[1]) for part in match.groups())
+        if not 1 <= low <= opt <= high:
+            self.fail(f"{value!r} must rise from 1 or more: MIN <= OPT <= MAX", param, ctx)
+        return Batch(min=low, opt=opt, max=high)
+
+
+def _set_logging(ctx: click.Context, _param: click.Parameter, count: int) -> None:
+    levels = {-1: logging.ERROR, 0: logging.INFO}
+    level = levels.get(count - 2 * bool(ctx.params.get("quiet")), logging.DEBUG)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)
+    logging.getLogger("tresnet_deploy").setLevel(level)
+    logging.getLogger("tresnet").setLevel(level)
+
+
+def talkative(function: F) -> F:
+    """Add ``-v`` and ``-q`` and set logging up from them; every command has these."""
+    function = click.option(
+        "-v",
+        "--verbose",
+        count=True,
+        expose_value=False,
+        callback=_set_logging,
+        help="Say more; errors come with their traceback.",
+    )(function)
+    return click.option(
+        "-q", "--quiet", is_flag=True, is_eager=True, help="No progress bars, only warnings."
+    )(function)
+
+
+def output_format(function: F) -> F:
+    """Add ``--format text|json``, passed as ``output_format``."""
+    return click.option(
+        "--format",
+        "output_format",
+        type=click.Choice(["text", "json"]),
+        default="text",
+        show_default=True,
+        help="What stdout gets.",
+    )(function)
+
+
+def output_folder(function: F) -> F:
+    """Add ``-o/--output``, the folder that artefacts are read from and written to."""
+    return click.option(
+        "-o",
+        "--output",
+        "folder",
+        type=click.Path(path_type=Path, file_okay=False),
+        default=DEFAULT_FOLDER,
+        show_default=True,
+        help="Folder of all artefacts of a model.",
+    )(function)
+
+
+def overwrite(function: F) -> F:
+    """Add ``--overwrite``."""
+    return click.option(
+        "--overwrite/--no-overwrite", default=False, help="Replace files that exist already."
+    )(function)
+
+
+@contextmanager
+def progress_bar(*, quiet: bool) -> Iterator[Progress]:
+    """Give a :class:`Progress` drawing bars on stderr; silent when quiet or not a terminal."""
+    from tqdm import tqdm
+
+    bars: dict[str, Any] = {}
+
+    def show(done: int, total: int | None, what: str) -> None:
+        if what not in bars:
+            close()
+            hidden = quiet or not sys.stderr.isatty()
+            bars[what] = tqdm(total=total, desc=what, unit="", leave=False, disable=hidden)
+        bars[what].update(done - bars[what].n)
+
+    def close() -> None:
+        for bar in bars.values():
+            bar.close()
+        bars.clear()
+
+    try:
+        yield show
+    finally:
+        close()
+
+
+def say(message: str) -> None:
+    """Print talk: a choice that was made, a hint, a next command."""
+    logging.getLogger("tresnet_deploy").info(message)
+
+
+def warn(message: str) -> None:
+    """Print a warning."""
+    click.echo(f"{click.style('warning:', fg='yellow', bold=True)} {message}", err=True)
+
+
+def emit(data: bytes | str) -> None:
+    """Print data on stdout."""
+    click.echo(data.decode() if isinstance(data, bytes) else data, nl=False)
+    if not data.endswith(b"\n" if isinstance(data, bytes) else "\n"):
+        click.echo()

@@ -1,0 +1,54 @@
+"""A folder is a registry: file name = name on the command line = name of the extra."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from dataclasses import dataclass
+from types import ModuleType
+
+from tresnet_deploy.errors import UnavailableError, UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """A package whose public modules are the members of one family.
+
+    ``optional`` says that a member's imports may be missing and come with the extra of its name.
+    """
+
+    package: str
+    family: str
+    optional: bool = False
+
+    def names(self) -> tuple[str, ...]:
+        """Return the command-line names of all members, sorted, importing none of them."""
+        package = importlib.import_module(self.package)
+        found = (info.name for info in pkgutil.iter_modules(package.__path__))
+        return tuple(sorted(name.replace("_", "-") for name in found if not name.startswith("_")))
+
+    def load(self, name: str) -> ModuleType:
+        """Return the module of member ``name``.
+
+        Raises:
+            UsageError: no member has that name.
+            UnavailableError: an optional member's runtime is not installed.
+        """
+        names = self.names()
+        if name not in names:
+            raise UsageError(f"no {self.family} is called {name!r}; there are: {', '.join(names)}")
+        try:
+            return importlib.import_module(f"{self.package}.{name.replace('-', '_')}")
+        except ImportError as error:
+            if not self.optional:
+                raise
+            raise UnavailableError(
+                f"the {self.family} {name} is not usable here: {error}",
+                hints=(f"pip install 'tresnet-deploy[{name}]'",),
+            ) from error
+
+
+BACKENDS = Folder("tresnet_deploy.backends", "backend", optional=True)
+PASSES = Folder("tresnet_deploy.passes", "graph pass")
+OBSERVERS = Folder("tresnet_deploy.calibration.observers", "calibration method")
+OPERATORS = Folder("tresnet_deploy.plugins", "operator")
