@@ -18,6 +18,7 @@ FLOORS = {
     "tresnet_deploy.errors": 0,
     "tresnet_deploy.contracts": 1,
     "tresnet_deploy.registry": 1,
+    "tresnet_deploy.results": 2,
     "tresnet_deploy.artifacts": 2,
     "tresnet_deploy.preprocess": 2,
     "tresnet_deploy.images": 3,
