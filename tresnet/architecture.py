@@ -1,0 +1,141 @@
+"""What a TResNet is, in numbers: this file is about the types that describe one, without torch."""
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from .errors import ArchitectureError
+
+Family = Literal["v1", "v2"]
+Activation = Literal["leaky", "frelu"]
+HeadKind = Literal["linear", "bottleneck", "ml_decoder"]
+
+SPACE_TO_DEPTH_BLOCK: Final = 4
+"""Side of the block that the first layer moves into channels (paper, section 2.1)."""
+
+MIN_IMAGE_PX: Final = 20
+"""Smallest side: below it the last blur would reflect a map of one pixel."""
+
+BOTTLENECK_EXPANSION: Final = 4
+"""A bottleneck's output channels over its inner channels."""
+
+LAST_STAGE_SCALE: Final = 8
+"""Inner width of the fourth stage over that of the first."""
+
+_ML_DECODER_GROUPS: Final = 100  # default of the ML-Decoder repository
+_ML_DECODER_EMBEDDING: Final = 768  # default of the ML-Decoder repository
+_ML_DECODER_HIDDEN: Final = 2048  # feed-forward width in the ML-Decoder repository
+_ASL_BOTTLENECK: Final = 512  # embedding of the ASL repository's Open Images head
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InputRule:
+    """How an image becomes the network's input; RGB in [0, 1] before mean and std.
+
+    `crop` resizes the short side to `image_px / crop_pct` and takes the centre; `squish` resizes
+    both sides to `image_px` and ignores the aspect ratio. MIIL's networks use mean 0 and std 1.
+    """
+
+    image_px: int
+    resize: Literal["crop", "squish"]
+    crop_pct: float = 1.0
+    mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    interpolation: str = "bilinear"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slopes:
+    """Negative slopes of the leaky ReLUs; no checkpoint stores them."""
+
+    stem: float = 1e-2
+    block: float = 1e-3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """The classifier: its kind and its sizes; sizes of other kinds are None."""
+
+    kind: HeadKind
+    classes: int
+    bottleneck: int | None = None
+    groups: int | None = None
+    embedding: int | None = None
+    factor: int | None = None
+    hidden: int | None = None
+
+    def __post_init__(self) -> None:
+        sizes = (self.classes, self.bottleneck, self.groups, self.embedding, self.factor)
+        if any(size is not None and size < 1 for size in (*sizes, self.hidden)):
+            raise ArchitectureError(f"every size of a head must be 1 or more, not {self}")
+
+    @classmethod
+    def linear(cls, classes: int) -> "Head":
+        """One fully connected layer: the head of the paper."""
+        return cls(kind="linear", classes=classes)
+
+    @classmethod
+    def with_bottleneck(cls, classes: int, *, bottleneck: int = _ASL_BOTTLENECK) -> "Head":
+        """Two linear layers with no activation between: the ASL repository's Open Images head."""
+        return cls(kind="bottleneck", classes=classes, bottleneck=bottleneck)
+
+    @classmethod
+    def ml_decoder(
+        cls,
+        classes: int,
+        *,
+        groups: int = _ML_DECODER_GROUPS,
+        embedding: int = _ML_DECODER_EMBEDDING,
+        hidden: int = _ML_DECODER_HIDDEN,
+    ) -> "Head":
+        """The decoder head of arXiv 2111.12933: each group query answers for `factor` classes."""
+        groups = min(groups, classes)
+        factor = -(-classes // groups)
+        return cls(
+            kind="ml_decoder",
+            classes=classes,
+            groups=groups,
+            embedding=embedding,
+            factor=factor,
+            hidden=hidden,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Architecture:
+    """One network in numbers; two networks with equal architectures have equal state dicts.
+
+    `width` is the number of channels after the stem. Family v1 has basic blocks in the first two
+    stages, family v2 has bottlenecks everywhere.
+    """
+
+    width: int
+    depths: tuple[int, int, int, int]
+    family: Family = "v1"
+    activation: Activation = "leaky"
+    in_channels: int = 3
+    head: Head = Head(kind="linear", classes=1000)
+    slopes: Slopes = Slopes()
+
+    def __post_init__(self) -> None:
+        if min(self.width, self.in_channels, *self.depths) < 1:
+            raise ArchitectureError(
+                f"width {self.width}, depths {self.depths} and in_channels {self.in_channels} "
+                "must all be 1 or more"
+            )
+
+    @property
+    def features(self) -> int:
+        """Channels of the last feature map, which the head reads."""
+        return self.width * LAST_STAGE_SCALE * BOTTLENECK_EXPANSION
+
+    @property
+    def name(self) -> str:
+        """`tresnet_l` for a row of the table, else a description in numbers."""
+        from .variants import VARIANTS
+
+        for variant in VARIANTS:
+            if variant.matches(self):
+                return variant.name
+        depths = "-".join(str(depth) for depth in self.depths)
+        activation = ", FReLU" if self.activation == "frelu" else ""
+        return f"TResNet(width {self.width}, depths {depths}, {self.family}{activation})"
