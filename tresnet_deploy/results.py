@@ -61,6 +61,7 @@ class StageParity:
     """One stage against the reference, over all images.
 
     ``cosine_min`` is the minimum over samples, never a batch mean; ``snr_db`` is over all logits.
+    ``sha256`` is that of ``file``: the benchmark matches verdicts to engines by it.
     """
 
     stage: str
@@ -75,6 +76,7 @@ class StageParity:
     flips: tuple[Flip, ...]
     gates: tuple[Gate, ...]
     accuracy: Accuracy | None = None
+    sha256: str | None = None
 
     @property
     def passed(self) -> bool:
@@ -100,7 +102,7 @@ class ParityReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratio:
-    """Throughput over the named baseline's, with a paired bootstrap interval over rounds."""
+    """Speed over the named baseline's, with a paired bootstrap interval over rounds."""
 
     baseline: str
     value: float
@@ -109,7 +111,15 @@ class Ratio:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchmarkRow:
-    """One contestant at one batch size in one scenario; ``samples_ms`` holds rounds of times."""
+    """One contestant at one batch size in one scenario; ``samples_ms`` holds rounds of times.
+
+    ``images_per_s`` is the median of the rounds. ``ratio`` is against the run's baseline and
+    ``best_pytorch`` against the fastest PyTorch row of the same batch and scenario; both are None
+    for a row that failed parity. ``cv`` is the coefficient of variation of the rounds' speeds;
+    ``open_s`` is what loading and compiling took, which no time above includes.
+    ``cosine_min``, the smallest of the batch's images, compares the outputs with the baseline's
+    within this very run: it shows that both did the same work on the same images.
+    """
 
     name: str
     backend: str
@@ -125,11 +135,21 @@ class BenchmarkRow:
     parity: Literal["pass", "fail", "not checked", "baseline"]
     size_mib: float | None = None
     samples_ms: tuple[tuple[float, ...], ...] = ()
+    best_pytorch: Ratio | None = None
+    cv: float = 0.0
+    warm: bool = True
+    open_s: float = 0.0
+    cosine_min: float | None = None
+    sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BenchmarkReport:
-    """All rows of one interleaved run, with what is needed to judge them."""
+    """All rows of one interleaved run, with what is needed to judge them.
+
+    ``publishable`` is False for quick runs and busy machines; ``notes`` say why. ``verdicts`` are
+    plain sentences, and may be negative ("int8 is slower than fp32 here: ship fp32").
+    """
 
     architecture: str
     rows: tuple[BenchmarkRow, ...]
@@ -137,5 +157,6 @@ class BenchmarkReport:
     seconds_per_round: float
     publishable: bool
     environment: Mapping[str, str]
+    verdicts: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     schema_version: int = SCHEMA_VERSION
