@@ -62,7 +62,7 @@ class Batch:
 class Preprocess:
     """How an image file becomes a model input: the one contract all steps share.
 
-    ``resize`` "crop": the short side becomes ``round(size / crop_pct)``, then a centre crop;
+    ``resize`` "crop": the short side becomes ``int(size / crop_pct)``, then a centre crop;
     "squish": both sides are resized, the aspect ratio is not kept. Values are ``x / 255``, then
     ``(x - mean) / std``; the MIIL weights take plain [0, 1], so mean 0 and std 1.
     ``layout`` and ``normalize_in_graph`` say which of these the graph does itself.

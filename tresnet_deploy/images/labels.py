@@ -1,0 +1,200 @@
+"""What images show: labels from the names of class folders, or from a labels file."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+import msgspec
+
+from tresnet_deploy.errors import ImageError
+
+_HEADERS = ("file", "filename", "image", "name", "path")
+_SPLITS = frozenset(("train", "training", "val", "valid", "validation", "test"))
+_NAMED_IN_ERRORS = 3  # how many offending names a message lists
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labelling:
+    """Labels of a sequence of images, the class names they index, and warnings about both."""
+
+    labels: tuple[tuple[int, ...] | None, ...]
+    class_names: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+def from_class_folders(
+    folder: Path, names: Sequence[str], class_names: tuple[str, ...], classes: int | None
+) -> Labelling | None:
+    """Return the labels that the first part of each of ``names`` (relative paths) gives.
+
+    None where no image lies in a sub-folder. ``classes`` is the model's number of outputs.
+
+    Raises:
+        ImageError: some images lie in sub-folders and some do not, or the sub-folders are not the
+            model's classes.
+    """
+    tops = [PurePosixPath(name).parts[0] if "/" in name else None for name in names]
+    found = sorted({top for top in tops if top is not None})
+    if not found:
+        return None
+    loose = [name for name, top in zip(names, tops, strict=True) if top is None]
+    if loose:
+        raise ImageError(
+            f"{folder} has images both directly in it ({_some(loose)}) and in sub-folders "
+            f"({_some(found)}), so it is not clear what they show",
+            hints=("move the loose images into class folders, or give one folder alone",),
+        )
+    indices, known, notes = _indices_of(folder, found, class_names, classes)
+    labels = tuple((indices[top],) for top in tops if top is not None)
+    return Labelling(labels=labels, class_names=known, notes=notes)
+
+
+def _indices_of(
+    folder: Path, found: list[str], class_names: tuple[str, ...], classes: int | None
+) -> tuple[dict[str, int], tuple[str, ...], tuple[str, ...]]:
+    """Return folder name -> class index, the class names, and notes."""
+    count = len(class_names) or classes
+    table = _table(class_names)
+    by_name = {name: index for name in found if (index := _find(name, table)) is not None}
+    if len(by_name) == len(found):
+        return by_name, class_names, ()
+    if count is not None and all(_is_index(name, count) for name in found):
+        return {name: int(name) for name in found}, class_names, ()
+    in_order = {name: index for index, name in enumerate(found)}
+    if count is None:
+        return in_order, tuple(found), ()
+    if len(found) == count and not by_name:
+        note = (
+            f"the {count} folders in {folder} ({_some(found)}) are taken for the model's classes "
+            "in sorted order: make sure that the model was trained that way"
+        )
+        return in_order, class_names or tuple(found), (note,)
+    raise _contradiction(folder, found, class_names, count)
+
+
+def _contradiction(
+    folder: Path, found: list[str], class_names: tuple[str, ...], count: int
+) -> ImageError:
+    table = _table(class_names)
+    unknown = [name for name in found if _find(name, table) is None]
+    if {name.lower() for name in found} <= _SPLITS:
+        return ImageError(
+            f"{folder} holds the parts of a data set ({_some(found)}), not classes",
+            hints=(f"give one part: {folder / found[0]}",),
+        )
+    expected = f" ({_some(class_names)})" if class_names else ""
+    return ImageError(
+        f"{folder} has {len(found)} class folders, and {_some(unknown)} "
+        f"{'is' if len(unknown) == 1 else 'are'} none of the model's {count} classes{expected}",
+        hints=(
+            f"name the folders by class name or by index, 0 to {count - 1}",
+            "or list the classes in labels.csv: FILE,CLASS",
+        ),
+    )
+
+
+def from_labels_file(
+    table: Path, names: Sequence[str], class_names: tuple[str, ...], classes: int | None
+) -> Labelling:
+    """Return the labels that ``table`` lists for ``names`` (paths relative to its folder).
+
+    JSON: an object from file name to one class or a list of classes. CSV: in each row a file name
+    and then its classes, one a cell; a first row that starts with "file" or "image" is a heading. A
+    class is a name or an index; an empty list says that the image shows none of the classes.
+
+    Raises:
+        ImageError: the table is malformed, leaves an image out, or names an unknown class.
+    """
+    rows = _read_json(table) if table.suffix == ".json" else _read_csv(table)
+    missing = [name for name in names if name not in rows]
+    if missing:
+        raise ImageError(
+            f"{table} says nothing about {len(missing)} of the {len(names)} images, such as "
+            f"{_some(missing)}",
+            hints=(f"add a row for each, or move them out of {table.parent}",),
+        )
+    cells = [cell for name in names for cell in rows[name]]
+    known = class_names or _names_in(cells, classes)
+    by_name = _table(known)
+    count = len(known) or classes or 1 + max((int(cell) for cell in cells), default=0)
+    unknown = sorted({c for c in cells if _find(c, by_name) is None and not _is_index(c, count)})
+    if unknown:
+        raise ImageError(
+            f"{table} names {_some(unknown)}, which "
+            f"{'is' if len(unknown) == 1 else 'are'} none of the model's {count} classes",
+            hints=(f"use the model's class names, or indices from 0 to {count - 1}",),
+        )
+    absent = len(rows.keys() - set(names))
+    notes = (f"{table} also lists {absent} files that are not there",) if absent else ()
+    labels = tuple(
+        tuple(sorted({_index_of(cell, by_name) for cell in rows[name]})) for name in names
+    )
+    return Labelling(labels=labels, class_names=known, notes=notes)
+
+
+def _index_of(cell: str, by_name: dict[str, int]) -> int:
+    found = _find(cell, by_name)
+    return int(cell) if found is None else found
+
+
+def _names_in(cells: Iterable[str], classes: int | None) -> tuple[str, ...]:
+    """Return the sorted class names in ``cells``, or none where they are indices throughout."""
+    found = sorted(set(cells))
+    return () if classes is not None or all(cell.isdecimal() for cell in found) else tuple(found)
+
+
+def _read_json(table: Path) -> dict[str, list[str]]:
+    try:
+        found = msgspec.json.decode(table.read_bytes(), type=dict[str, str | int | list[str | int]])
+    except (OSError, msgspec.MsgspecError) as error:
+        raise ImageError(
+            f"{table} is not an object from file names to lists of classes: {error}"
+        ) from error
+    return {
+        name: [str(cell) for cell in (cells if isinstance(cells, list) else [cells])]
+        for name, cells in found.items()
+    }
+
+
+def _read_csv(table: Path) -> dict[str, list[str]]:
+    try:
+        text = table.read_text("utf-8-sig")
+        rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise ImageError(f"{table} is not a readable CSV file: {error}") from error
+    if rows and rows[0][0].strip().lower() in _HEADERS:
+        del rows[0]
+    return {row[0].strip(): [cell.strip() for cell in row[1:] if cell.strip()] for row in rows}
+
+
+def _table(class_names: Sequence[str]) -> dict[str, int]:
+    """Return the index of each spelling that means one class alone (ImageNet has two cranes)."""
+    spellings = (*class_names, *(_key(name) for name in class_names))
+    meanings: dict[str, set[int]] = {}
+    for spelling, index in zip(spellings, 2 * tuple(range(len(class_names))), strict=True):
+        meanings.setdefault(spelling, set()).add(index)
+    return {spelling: min(found) for spelling, found in meanings.items() if len(found) == 1}
+
+
+def _find(name: str, table: dict[str, int]) -> int | None:
+    """Return the class that ``name`` means: spelled exactly, or else as a folder may spell it."""
+    return table.get(name, table.get(_key(name)))
+
+
+def _key(name: str) -> str:
+    """Return ``name`` without what a folder name cannot hold or a person may type differently."""
+    return re.sub(r"[\W_]+", " ", name).strip().casefold()
+
+
+def _is_index(name: str, count: int) -> bool:
+    return name.isascii() and name.isdecimal() and int(name) < count
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_NAMED_IN_ERRORS])
+    return shown + (", ..." if len(names) > _NAMED_IN_ERRORS else "")
