@@ -33,7 +33,12 @@ class Flip:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Accuracy:
-    """Accuracy against labels, in fractions of 1; multi-label fields are None elsewhere."""
+    """Accuracy against labels, in fractions of 1; multi-label fields are None elsewhere.
+
+    ``interval`` belongs to the headline: top-1, or mAP where images have several labels. ``drop``
+    is the reference's headline less this one, on the same images, and ``drop_p`` McNemar's exact
+    p-value that there is none (top-1 only).
+    """
 
     images: int
     top1: float | None = None
@@ -41,27 +46,39 @@ class Accuracy:
     mean_ap: float | None = None
     cf1: float | None = None
     of1: float | None = None
+    interval: Interval | None = None
     drop: float | None = None
     drop_interval: Interval | None = None
+    drop_p: float | None = None
+
+    @property
+    def headline(self) -> float | None:
+        """Top-1, or mAP where images have several labels."""
+        return self.top1 if self.mean_ap is None else self.mean_ap
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """One pass/fail bound: ``value`` must be ``bound`` or ``direction`` of it."""
+    """One pass/fail bound: ``value`` must be ``direction`` ``bound``; ``why`` is where it is from."""
 
     name: str
     value: float
     bound: float
     direction: Literal["at least", "at most"]
     passed: bool
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageParity:
     """One stage against the reference, over all images.
 
-    ``cosine_min`` is the minimum over samples, never a batch mean; ``snr_db`` is over all logits.
-    ``sha256`` is that of ``file``: the benchmark matches verdicts to engines by it.
+    ``cosine_min`` is the minimum over samples, never a batch mean; ``snr_db`` is over all scores
+    and None when they are equal. ``relative_error`` is ``max_abs`` over the spread of the
+    reference's scores. ``non_finite`` counts images answered with NaN or Inf: they agree with
+    nothing, have cosine 0 and are left out of the errors. A clear image is one that the reference
+    decides by more than this precision's noise; only these are gated. ``sha256`` is that of
+    ``file``: the benchmark matches verdicts to engines by it.
     """
 
     stage: str
@@ -70,13 +87,18 @@ class StageParity:
     max_abs: float
     mean_abs: float
     cosine_min: float
-    snr_db: float
+    snr_db: float | None
     top1_agreement: float
     top5_agreement: float
     flips: tuple[Flip, ...]
     gates: tuple[Gate, ...]
     accuracy: Accuracy | None = None
     sha256: str | None = None
+    relative_error: float = 0.0
+    non_finite: int = 0
+    clear_images: int = 0
+    clear_agreement: float | None = None
+    agreement_interval: Interval | None = None
 
     @property
     def passed(self) -> bool:
@@ -97,6 +119,83 @@ class ParityReport:
     reference_accuracy: Accuracy | None = None
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassAccuracy:
+    """One class: of ``images`` that show it, and of ``predicted`` ones, how many are right.
+
+    ``recall`` is None for a class that no image shows, ``precision`` for one never predicted;
+    ``average_precision`` is for images with several labels.
+    """
+
+    name: str
+    images: int
+    predicted: int
+    recall: float | None
+    precision: float | None
+    average_precision: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Confusion:
+    """``images`` images of class ``label`` that were taken for ``predicted``."""
+
+    label: str
+    predicted: str
+    images: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluationReport:
+    """One model's accuracy on labelled images; ``confusions`` has the commonest pairs first.
+
+    ``images_per_s`` is that of the whole evaluation, decoding of images included.
+    """
+
+    file: str
+    sha256: str
+    architecture: str
+    precision: Precision
+    backend: str
+    image_source: str
+    accuracy: Accuracy
+    classes: tuple[ClassAccuracy, ...]
+    confusions: tuple[Confusion, ...]
+    images_per_s: float
+    skipped: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    schema_version: int = SCHEMA_VERSION
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassScore:
+    """A class and its probability, from 0 to 1."""
+
+    index: int
+    name: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """The classes of one image, best first; of several labels, those above the threshold."""
+
+    image: str
+    classes: tuple[ClassScore, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictionReport:
+    """What a model sees in images, and which images could not be read, each with the reason."""
+
+    file: str
+    precision: Precision
+    backend: str
+    multi_label: bool
+    predictions: tuple[Prediction, ...]
+    skipped: tuple[str, ...] = ()
     schema_version: int = SCHEMA_VERSION
 
 
