@@ -9,11 +9,12 @@ from __future__ import annotations
 import dataclasses
 import errno
 import hashlib
+import logging
 import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -29,6 +30,11 @@ T = TypeVar("T")
 _LOCK = ".tresnet-deploy.lock"
 _PARTIAL = ".partial"
 _HASH_CHUNK_BYTES = 1 << 20
+# Names of 11,221 classes take about 400 kB; a sidecar of many megabytes is none of ours.
+_MAX_SIDECAR_BYTES = 16 << 20
+# What the kernel says when a folder refuses more bytes, whatever file the error names.
+_DISK_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
+_log = logging.getLogger(__name__)
 
 
 def sha256_of(path: Path) -> str:
@@ -61,7 +67,7 @@ def from_json(data: bytes, kind: type[T], *, name: str) -> T:
                 hints=("make the file again with this version of tresnet-deploy",),
             )
         return msgspec.convert(found, kind, dec_hook=lambda type_, raw: type_(raw))
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, RecursionError) as error:  # JSON can nest without end
         raise ArtifactError(f"{name} is not a readable {kind.__name__}: {error}") from error
 
 
@@ -76,34 +82,45 @@ def read(path: Path) -> Artifact:
     Raises:
         UsageError: there is no such file.
         ArtifactError: the sidecar is missing or does not match the bytes.
+        UnavailableError: the file or its sidecar cannot be read.
     """
     sidecar = sidecar_of(path)
-    if not path.is_file():
-        raise UsageError(f"there is no file {path}")
-    if not sidecar.is_file():
-        raise ArtifactError(
-            f"{path} has no sidecar {sidecar.name}: it was not made by tresnet-deploy, "
-            "was copied without it, or was never finished",
-            hints=(f"copy {sidecar.name} along with it, or build it again",),
-        )
+    try:
+        if not path.is_file():
+            raise UsageError(f"there is no file {path}")
+        if not sidecar.is_file():
+            raise ArtifactError(
+                f"{path} has no sidecar {sidecar.name}: it was not made by tresnet-deploy, "
+                "was copied without it, or was never finished",
+                hints=(f"copy {sidecar.name} along with it, or build it again",),
+            )
+        artifact = _read_sidecar(sidecar, path)
+        for digest in (FileDigest(name=path.name, sha256=artifact.sha256), *artifact.companions):
+            _check_digest(digest, sidecar)
+    except OSError as error:
+        raise UnavailableError(f"cannot read {path}: {error.strerror or error}") from error
+    return artifact
+
+
+def _read_sidecar(sidecar: Path, path: Path) -> Artifact:
+    if sidecar.stat().st_size > _MAX_SIDECAR_BYTES:
+        raise ArtifactError(f"{sidecar} is too large to be a sidecar of tresnet-deploy")
     artifact = from_json(sidecar.read_bytes(), Artifact, name=str(sidecar))
-    for name, expected in ((path.name, artifact.sha256), *_pairs(artifact.companions)):
-        _check_digest(path.with_name(name), expected, sidecar)
     return dataclasses.replace(artifact, path=path)
 
 
-def _pairs(digests: tuple[FileDigest, ...]) -> Iterator[tuple[str, str]]:
-    return ((digest.name, digest.sha256) for digest in digests)
-
-
-def _check_digest(path: Path, expected: str, sidecar: Path) -> None:
-    if path.parent != sidecar.parent or not path.is_file():
-        raise ArtifactError(f"{sidecar} names {path.name}, which does not lie beside it")
+def _check_digest(digest: FileDigest, sidecar: Path) -> None:
+    # A sidecar may come from anywhere: it must not point out of its folder.
+    if digest.name in ("", ".", "..") or any(mark in digest.name for mark in "/\\\0"):
+        raise ArtifactError(f"{sidecar} names {digest.name!r}, which is no plain file name")
+    path = sidecar.with_name(digest.name)
+    if not path.is_file():
+        raise ArtifactError(f"{sidecar} names {digest.name}, which does not lie beside it")
     actual = sha256_of(path)
-    if actual != expected:
+    if actual != digest.sha256:
         raise ArtifactError(
             f"{path} is not the file that {sidecar.name} describes "
-            f"(sha256 {actual[:12]}..., expected {expected[:12]}...)",
+            f"(sha256 {actual[:12]}..., expected {digest.sha256[:12]}...)",
             hints=("restore the file or build it again with --overwrite",),
         )
 
@@ -111,7 +128,8 @@ def _check_digest(path: Path, expected: str, sidecar: Path) -> None:
 def newest(folder: Path, *, want: Callable[[Artifact], bool], what: str, how: str) -> Artifact:
     """Return the youngest artefact in ``folder`` that ``want`` accepts, fully checked.
 
-    ``what`` names it in the error and ``how`` is the command that makes one.
+    ``what`` names it in the error and ``how`` is the command that makes one. A sidecar that cannot
+    be read is passed over with a warning: one damaged file must not block all others.
 
     Raises:
         UsageError: there is none.
@@ -119,10 +137,11 @@ def newest(folder: Path, *, want: Callable[[Artifact], bool], what: str, how: st
     found: list[tuple[str, Path]] = []
     for sidecar in sorted(folder.glob("*.json")):
         path = sidecar.with_suffix("")
-        if path.is_file():
-            artifact = from_json(sidecar.read_bytes(), Artifact, name=str(sidecar))
-            if want(dataclasses.replace(artifact, path=path)):
+        try:
+            if path.is_file() and want(artifact := _read_sidecar(sidecar, path)):
                 found.append((artifact.created, path))
+        except (ArtifactError, OSError) as error:
+            _log.warning("passing over %s: %s", path, error)
     if not found:
         raise UsageError(f"there is no {what} in {folder}/", hints=(how,))
     return read(max(found)[1])
@@ -169,39 +188,51 @@ def disk_error(error: OSError, folder: Path) -> UnavailableError:
 class Staging:
     """A hidden folder beside the target; its files appear together when ``finish`` is called."""
 
-    def __init__(self, target: Path) -> None:
+    def __init__(self, target: Path, *, overwrite: bool) -> None:
         """Prepare to publish ``target``."""
         self.target = target
+        self.overwrite = overwrite
         self.folder = target.with_name(f".{target.name}{_PARTIAL}")
         self.path = self.folder / target.name
 
     def finish(self, artifact: Artifact) -> Artifact:
         """Publish all staged files and return the artefact with hashes, place and time filled in.
 
-        Companions come first, then the file, then the sidecar.
+        Companions come first, then the file, then the sidecar: a run that is killed in between
+        leaves a file without a sidecar, which no command takes for a finished one.
+
+        Raises:
+            UsageError: a companion would replace another file and overwriting was not asked for.
         """
-        files = sorted(path for path in self.folder.iterdir() if path.is_file())
+        assert self.path.is_file(), f"the step has written no {self.path.name}"
         companions = tuple(
-            FileDigest(name=path.name, sha256=sha256_of(path))
-            for path in files
-            if path != self.path
+            path for path in sorted(self.folder.iterdir()) if path.is_file() and path != self.path
         )
         done = dataclasses.replace(
             artifact,
             path=self.target,
             sha256=sha256_of(self.path),
-            companions=companions,
+            companions=tuple(FileDigest(name=p.name, sha256=sha256_of(p)) for p in companions),
             versions={"tresnet-deploy": __version__, **artifact.versions},
             created=datetime.now(UTC).isoformat(timespec="microseconds"),
         )
         sidecar = self.folder / sidecar_of(self.target).name
         sidecar.write_bytes(to_json(done))
-        sidecar_of(self.target).unlink(missing_ok=True)
-        for path in (*(f for f in files if f != self.path), self.path, sidecar):
+        staged = (*companions, self.path, sidecar)
+        for path in staged:
+            if not self.overwrite:
+                _refuse_existing(self.target.with_name(path.name))
             _flush(path)
+        sidecar_of(self.target).unlink(missing_ok=True)
+        for path in staged:
             path.replace(self.target.with_name(path.name))
         _flush(self.target.parent)
         return done
+
+
+def _refuse_existing(path: Path) -> None:
+    if path.exists() or path.is_symlink():
+        raise UsageError(f"{path} exists already", hints=("add --overwrite to replace it",))
 
 
 def _flush(path: Path) -> None:
@@ -219,21 +250,28 @@ def publishing(target: Path, *, overwrite: bool) -> Iterator[Staging]:
     """Give a :class:`Staging` for ``target``; whatever was not finished is removed.
 
     Raises:
-        UsageError: ``target`` exists and ``overwrite`` is False.
+        UsageError: ``target`` or its sidecar exists and ``overwrite`` is False.
         UnavailableError: another run holds the folder, or the disk refuses.
     """
-    if target.exists() and not overwrite:
-        raise UsageError(f"{target} exists already", hints=("add --overwrite to replace it",))
+    staging = Staging(target, overwrite=overwrite)
     with locked(target.parent):
-        staging = Staging(target)
         try:
+            for path in () if overwrite else (target, sidecar_of(target)):
+                _refuse_existing(path)
             shutil.rmtree(staging.folder, ignore_errors=True)  # left by a killed run
             staging.folder.mkdir()
             yield staging
         except OSError as error:
+            if not _is_about(error, target.parent):
+                raise  # the step's own trouble, such as an image that cannot be read
             raise disk_error(error, target.parent) from error
         finally:
             shutil.rmtree(staging.folder, ignore_errors=True)
+
+
+def _is_about(error: OSError, folder: Path) -> bool:
+    named = (name for name in (error.filename, error.filename2) if isinstance(name, str))
+    return error.errno in _DISK_ERRNOS or any(Path(n).is_relative_to(folder) for n in named)
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -248,8 +286,9 @@ def write_whole(path: Path, data: bytes) -> None:
         partial.write_bytes(data)
         _flush(partial)
         partial.replace(path)
+        _flush(path.parent)
     except OSError as error:
         raise disk_error(error, path.parent) from error
     finally:
-        if partial.parent.is_dir():
+        with suppress(OSError):  # the folder itself may be missing or out of reach
             partial.unlink(missing_ok=True)

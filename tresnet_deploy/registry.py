@@ -39,13 +39,19 @@ class Folder:
             raise UsageError(f"no {self.family} is called {name!r}; there are: {', '.join(names)}")
         try:
             return importlib.import_module(f"{self.package}.{name.replace('-', '_')}")
-        except ImportError as error:
-            if not self.optional:
+        except (ImportError, OSError) as error:  # OSError: a shared library that does not load
+            if not self.optional or _is_ours(error):
                 raise
             raise UnavailableError(
                 f"the {self.family} {name} is not usable here: {error}",
                 hints=(f"pip install 'tresnet-deploy[{name}]'",),
             ) from error
+
+
+def _is_ours(error: ImportError | OSError) -> bool:
+    """Tell a fault of this package, which no ``pip install`` would cure."""
+    package = (__package__ or "").split(".")[0]
+    return isinstance(error, ImportError) and (error.name or "").split(".")[0] == package
 
 
 BACKENDS = Folder("tresnet_deploy.backends", "backend", optional=True)

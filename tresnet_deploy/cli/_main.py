@@ -8,21 +8,24 @@ from __future__ import annotations
 
 import ast
 import importlib
-import logging
+import re
 import sys
+import traceback
+import warnings
 from pathlib import Path
 
 import click
 
+from tresnet.errors import TResNetError
 from tresnet_deploy import __version__
-from tresnet_deploy.errors import DeployError
+from tresnet_deploy.cli import _failures
+from tresnet_deploy.errors import DeployError, UsageError
 
 _GROUPS = {
     "Make": ("export", "quantize", "build-engine", "deploy"),
     "Prove": ("compare", "evaluate", "benchmark"),
     "Use": ("predict", "inspect", "variants", "doctor"),
 }
-_INTERRUPTED = 130
 
 
 class Commands(click.Group):
@@ -68,25 +71,35 @@ def root() -> None:
 def main(argv: list[str] | None = None) -> None:
     """Run the command line and exit with the code of the outcome."""
     arguments = sys.argv[1:] if argv is None else argv
-    verbose = any(flag in arguments for flag in ("-v", "--verbose"))
+    verbose = any(re.fullmatch(r"-v+|--verbose", argument) for argument in arguments)
+    if not (verbose or sys.warnoptions):
+        warnings.simplefilter("ignore")  # other libraries' warnings are for developers
+    sys.excepthook = _failures.report_bug_verbosely if verbose else _failures.report_bug
     try:
-        status = root.main(arguments, prog_name="tresnet-deploy", standalone_mode=False)
-        sys.exit(status if isinstance(status, int) else 0)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+        sys.exit(_run(arguments))
+    except (DeployError, TResNetError, OSError) as error:
+        if verbose:
+            traceback.print_exc()
+        sys.exit(_failures.report(error))
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted; nothing half-written was left", err=True)
-        sys.exit(_INTERRUPTED)
-    except DeployError as error:
-        if verbose:
-            logging.getLogger(__name__).debug("traceback", exc_info=True)
-        report_error(error)
-        sys.exit(error.exit_code)
+        sys.exit(_failures.INTERRUPTED)
 
 
-def report_error(error: DeployError) -> None:
-    """Print one error and its ways out on stderr."""
-    click.echo(f"{click.style('error:', fg='red', bold=True)} {error.message}", err=True)
-    for hint in error.hints:
-        click.echo(f"  try: {hint}", err=True)
+def _run(arguments: list[str]) -> int:
+    """Run one command and return its exit code; a malformed request is reported here."""
+    try:
+        status = root.main(
+            arguments,
+            prog_name="tresnet-deploy",
+            standalone_mode=False,
+            color=_failures.color_choice(),
+        )
+    except click.ClickException as error:
+        error.show()
+        return UsageError.exit_code
+    except click.Abort as error:
+        if isinstance(error.__cause__, EOFError):  # of a truncated file: we never prompt
+            raise error.__cause__ from None
+        raise
+    return status if type(status) is int else 0

@@ -33,7 +33,7 @@ class BatchRange(click.ParamType[Batch]):
         """Return the parsed range; a wrong one is a usage error."""
         if isinstance(value, Batch):
             return value
-        match = re.fullmatch(r"(\d+)(?::(\d+):(\d+))?", str(value))
+        match = re.fullmatch(r"(\d{1,6})(?::(\d{1,6}):(\d{1,6}))?", str(value))
         if not match:
             self.fail(f"{value!r} is neither a number nor MIN:OPT:MAX, such as 1:8:16", param, ctx)
         low, opt, high = (int(part) if part else int(match[1]) for part in match.groups())
@@ -42,12 +42,24 @@ class BatchRange(click.ParamType[Batch]):
         return Batch(min=low, opt=opt, max=high)
 
 
+class _Talk(logging.Handler):
+    """Writes log messages to whatever stderr is at that time."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print one message; warnings carry their name."""
+        if record.levelno >= logging.WARNING:
+            warn(self.format(record))
+        else:
+            click.echo(self.format(record), err=True)
+
+
 def _set_logging(ctx: click.Context, _param: click.Parameter, count: int) -> None:
-    levels = {-1: logging.ERROR, 0: logging.INFO}
-    level = levels.get(count - 2 * bool(ctx.params.get("quiet")), logging.DEBUG)
-    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr, force=True)
-    logging.getLogger("tresnet_deploy").setLevel(level)
-    logging.getLogger("tresnet").setLevel(level)
+    quiet = bool(ctx.params.get("quiet"))
+    level = logging.WARNING if quiet else logging.DEBUG if count else logging.INFO
+    for name in ("tresnet_deploy", "tresnet"):
+        logger = logging.getLogger(name)
+        logger.setLevel(level)
+        logger.handlers = [_Talk()]
 
 
 def talkative(function: F) -> F:
