@@ -59,7 +59,7 @@ class Accuracy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gate:
-    """One pass/fail bound: ``value`` must be ``direction`` ``bound``; ``why`` is where it is from."""
+    """One pass/fail bound: ``value`` must be ``direction`` ``bound``; ``why`` tells its origin."""
 
     name: str
     value: float
