@@ -145,7 +145,6 @@ def warn(message: str) -> None:
 
 
 def emit(data: bytes | str) -> None:
-    """Print data on stdout."""
-    click.echo(data.decode() if isinstance(data, bytes) else data, nl=False)
-    if not data.endswith(b"\n" if isinstance(data, bytes) else "\n"):
-        click.echo()
+    """Print data on stdout, ending with one newline."""
+    text = data.decode() if isinstance(data, bytes) else data
+    click.echo(text, nl=not text.endswith("\n"))
