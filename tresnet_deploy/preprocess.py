@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import math
 import struct
 import warnings
 from collections.abc import Iterator
@@ -196,6 +197,9 @@ def apply(image: Image.Image, preprocess: Preprocess) -> Array:
     "float32-nchw": (3, H, W) float32, ``(x / 255 - mean) / std``, or ``x / 255`` where the graph
     itself normalises. "uint8-nhwc": (H, W, 3) uint8, the pixels as they are: such a graph does the
     division and the normalising. ``mean`` and ``std`` are in the channel order of the graph.
+
+    Raises:
+        ImageError: the image is so narrow that resizing its short side would fill the memory.
     """
     values = np.asarray(_fit(image, preprocess))  # (H, W, 3)
     if preprocess.color_order == "bgr":
@@ -222,6 +226,11 @@ def _fit(image: Image.Image, preprocess: Preprocess) -> Image.Image:
         resized = (inner_width, inner_width * image.height // image.width)
     else:
         resized = (inner_height * image.width // image.height, inner_height)
+    if resized[0] * resized[1] > (Image.MAX_IMAGE_PIXELS or math.inf):
+        raise ImageError(
+            f"an image of {image.width} x {image.height} px is too narrow: at the size of the crop "
+            f"it would have {resized[0] * resized[1]:,} pixels"
+        )
     left = round((resized[0] - width) / 2)
     top = round((resized[1] - height) / 2)
     return image.resize(resized, filter_).crop((left, top, left + width, top + height))

@@ -40,12 +40,8 @@ def scan(
     calibration has no use for them.
 
     Raises:
-        ImageError: there is no such folder, it has no images, it cannot be read, or its labels
-            contradict the model.
+        ImageError: the folder cannot be read, has no images, or contradicts the model's classes.
     """
-    if not folder.is_dir():
-        what = "is a file, not a folder" if folder.exists() else "does not exist"
-        raise ImageError(f"the image folder {folder} {what}")
     paths = tuple(_images_in(folder))
     if not paths:
         endings = " ".join(sorted(SUFFIXES))
@@ -107,9 +103,9 @@ def _labelling(
     return from_class_folders(folder, names, class_names, classes)
 
 
-def _images_in(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
+def _images_in(folder: Path, above: tuple[str, ...] = ()) -> Iterator[Path]:
     """Give the images below ``folder`` in sorted order; ``above`` holds the folders around it."""
-    here = folder.resolve()
+    here = os.path.realpath(folder)
     if here in above:
         return  # a link that leads back up would never end
     try:
@@ -119,7 +115,14 @@ def _images_in(folder: Path, above: tuple[Path, ...] = ()) -> Iterator[Path]:
     for entry in entries:
         if entry.name.startswith("."):
             continue
-        if entry.is_dir():
+        if _is_folder(entry):
             yield from _images_in(Path(entry.path), (*above, here))
         elif os.path.splitext(entry.name)[1].lower() in SUFFIXES:  # noqa: PTH122  (a plain string)
             yield Path(entry.path)
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False  # a link to itself: what decodes it says so

@@ -188,7 +188,7 @@ def _find(name: str, table: dict[str, int]) -> int | None:
 
 def _key(name: str) -> str:
     """Return ``name`` without what a folder name cannot hold or a person may type differently."""
-    return re.sub(r"[\W_]+", " ", name).strip().casefold()
+    return re.sub(r"[\W_]", "", name).casefold()
 
 
 def _is_index(name: str, count: int) -> bool:
