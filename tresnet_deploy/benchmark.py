@@ -18,6 +18,7 @@ from tresnet_deploy import environment
 from tresnet_deploy.contracts import Array, Batch, Precision, Progress, Session, no_progress
 from tresnet_deploy.environment import Contention
 from tresnet_deploy.errors import StepError, UnavailableError, UsageError
+from tresnet_deploy.metrics import cosine
 from tresnet_deploy.results import BenchmarkReport, BenchmarkRow
 from tresnet_deploy.speedups import (
     DRIFT_LIMIT,
@@ -190,14 +191,12 @@ def _cosine_min(output: Array, baseline: Array) -> float | None:
     """Return the smallest cosine over the samples of a batch, None for outputs of other shapes."""
     if output.shape != baseline.shape:
         return None
-    ours = output.reshape(len(output), -1).astype(np.float64)  # (N, classes)
-    theirs = baseline.reshape(len(baseline), -1).astype(np.float64)
-    lengths = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)  # (N,)
-    return float(np.min((ours * theirs).sum(axis=1) / np.maximum(lengths, np.finfo(float).tiny)))
+    rows = len(output)
+    return float(cosine(baseline.reshape(rows, -1), output.reshape(rows, -1)).min())
 
 
 def _row(
-    one: _Opened, measurement: Measurement, batch: int, scenario: Scenario, cosine: float | None
+    one: _Opened, measurement: Measurement, batch: int, scenario: Scenario, cosine_min: float | None
 ) -> BenchmarkRow:
     samples = tuple(tuple(round(t, _DIGITS_MS) for t in r) for r in measurement.rounds_ms)
     speeds = round_speeds(samples, batch, scenario)
@@ -220,7 +219,7 @@ def _row(
         cv=float(np.std(speeds) / np.mean(speeds)),
         warm=measurement.warm,
         open_s=round(one.open_s, 3),
-        cosine_min=cosine,
+        cosine_min=cosine_min,
         sha256=one.contestant.sha256,
     )
 

@@ -1,0 +1,43 @@
+"""The page: all views of a report in one self-contained HTML file."""
+
+from __future__ import annotations
+
+import jinja2
+
+from tresnet_deploy import __version__
+from tresnet_deploy.report import origin, proof, speed, verdict
+from tresnet_deploy.report.data import ReportData
+
+
+def render(data: ReportData) -> str:
+    """Return ``data`` as HTML that asks the network for nothing.
+
+    All names and texts are escaped; a name that a view does not give is an error, not a blank.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("tresnet_deploy", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    template = environment.get_template("report.html.jinja")
+    return template.render(
+        data=data,
+        version=__version__,
+        title=f"{data.subject.architecture} {data.subject.precision}",
+        outcome=verdict.outcome(data),
+        headline=verdict.headline(data),
+        figures=verdict.figures(data),
+        remarks=verdict.remarks(data),
+        speed_charts=speed.speed_charts(data),
+        latency_chart=speed.latency_chart(data),
+        sweep=speed.sweep(data),
+        stage_chart=proof.stage_chart(data),
+        accuracy_chart=proof.accuracy_chart(data),
+        gates=proof.gates(data),
+        flips=proof.flips(data),
+        files=origin.files(data),
+        model_facts=origin.model_facts(data),
+        machine_facts=origin.machine_facts(data),
+    )

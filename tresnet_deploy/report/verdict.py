@@ -1,0 +1,156 @@
+"""The verdict: one sentence, the key figures, and what speaks against shipping."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from tresnet_deploy.report.data import ReportData
+from tresnet_deploy.report.proof import change_of
+from tresnet_deploy.report.speed import best_batch
+from tresnet_deploy.report.words import (
+    factor,
+    mebibytes,
+    milliseconds,
+    percent,
+    points,
+    points_span,
+    significant,
+    span,
+)
+from tresnet_deploy.results import Accuracy, BenchmarkRow, StageParity
+
+Outcome = Literal["passed", "failed", "not compared"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Figure:
+    """A key figure: what it is, its value, and what it is to be judged by."""
+
+    name: str
+    value: str
+    beside: str
+
+
+def outcome(data: ReportData) -> Outcome:
+    """Return whether the engine passed: every gate of every stage, not only its own."""
+    if data.parity is None:
+        return "not compared"
+    return "passed" if data.parity.verdict == "pass" else "failed"
+
+
+def headline(data: ReportData) -> str:
+    """Return the whole result as one sentence.
+
+    For example: INT8 engine (openvino) passed: 3.94× pytorch eager fp32 at batch 1 (95 % interval
+    3.88 to 4.01), top-1 −0.10 points (95 % interval −0.60 to +0.40).
+    """
+    engine = f"{data.subject.precision.upper()} engine ({data.subject.backend or 'onnx'})"
+    claims = [*_speed_claims(data), *_accuracy_claims(data.stage)]
+    return ": ".join(part for part in (f"{engine} {outcome(data)}", ", ".join(claims)) if part)
+
+
+def _speed_claims(data: ReportData) -> Iterator[str]:
+    row = data.row("latency", 1)
+    if row is not None and row.parity == "fail":
+        yield "no speed-up claimed"
+    if row is None or row.ratio is None or row.ratio.baseline == row.name:
+        return
+    ratio = row.ratio
+    yield (
+        f"{factor(ratio.value)} {ratio.baseline} at batch 1 (95 % interval {span(ratio.interval)})"
+    )
+
+
+def _accuracy_claims(stage: StageParity | None) -> Iterator[str]:
+    if stage is None:
+        return
+    accuracy = stage.accuracy
+    if accuracy is None or accuracy.drop is None:
+        yield f"same top-1 as the original on {percent(stage.top1_agreement)} of the images"
+        return
+    change, interval = change_of(accuracy)
+    within = f" (95 % interval {points_span(interval)})" if interval else ""
+    yield f"{_measure(accuracy)} {points(change)} points{within}"
+
+
+def _measure(accuracy: Accuracy) -> str:
+    return "top-1" if accuracy.mean_ap is None else "mAP"
+
+
+def figures(data: ReportData) -> tuple[Figure, ...]:
+    """Return the key figures that the data can give, each beside what it is compared with."""
+    return (*_speed_figures(data), *_accuracy_figures(data), *_size_figures(data))
+
+
+def _speed_figures(data: ReportData) -> Iterator[Figure]:
+    row = data.row("latency", 1)
+    if row is not None and row.parity == "fail":
+        return
+    if row is not None:
+        base = _baseline(data, row)
+        beside = f"{base.name} {milliseconds(base.p50_ms)}" if base else f"p99 {row.p99_ms:.2f} ms"
+        yield Figure(name="latency p50, batch 1", value=milliseconds(row.p50_ms), beside=beside)
+    row = data.row("throughput", best_batch(data) or 1)
+    if row is not None:
+        base = _baseline(data, row)
+        yield Figure(
+            name=f"images/s, batch {row.batch}",
+            value=significant(row.images_per_s),
+            beside=f"{base.name} {significant(base.images_per_s)}" if base else "",
+        )
+
+
+def _baseline(data: ReportData, row: BenchmarkRow) -> BenchmarkRow | None:
+    rivals = data.rows(row.scenario, row.batch)
+    baselines = [rival for rival in rivals if rival.parity == "baseline"]
+    return baselines[0] if baselines else None
+
+
+def _accuracy_figures(data: ReportData) -> Iterator[Figure]:
+    stage = data.stage
+    if stage is None or data.parity is None:
+        return
+    reference, ours = data.parity.reference_accuracy, stage.accuracy
+    if reference is not None and ours is not None:
+        yield Figure(
+            name=f"{_measure(ours)}, {ours.images:,} images",
+            value=percent(ours.headline or 0.0),
+            beside=f"original {percent(reference.headline or 0.0)}",
+        )
+    yield Figure(
+        name="same class as the original",
+        value=percent(stage.top1_agreement),
+        beside=f"{len(stage.flips):,} of {data.parity.images:,} changed",
+    )
+
+
+def _size_figures(data: ReportData) -> Iterator[Figure]:
+    size = size_mib(data)
+    if size is not None:
+        beside = f"checkpoint {mebibytes(data.checkpoint_mib)}" if data.checkpoint_mib else ""
+        yield Figure(name="engine size", value=mebibytes(size), beside=beside)
+
+
+def size_mib(data: ReportData) -> float | None:
+    """Return the size of the subject's file and companions, None when they are gone."""
+    path = data.subject.path
+    names = (path.name, *(companion.name for companion in data.subject.companions))
+    files = [path.with_name(name) for name in names]
+    if not all(file.is_file() for file in files):
+        return None
+    return sum(file.stat().st_size for file in files) / 2**20
+
+
+def remarks(data: ReportData) -> tuple[str, ...]:
+    """Return what else the reader must know, what speaks against shipping first."""
+    failed = (
+        f"{stage.stage}: {gate.name} is {significant(gate.value, 4)}, "
+        f"must be {gate.direction} {significant(gate.bound, 4)}"
+        for stage in (data.parity.stages if data.parity else ())
+        for gate in stage.gates
+        if not gate.passed
+    )
+    verdicts = data.benchmark.verdicts if data.benchmark else ()
+    return tuple(dict.fromkeys((*failed, *verdicts)))
