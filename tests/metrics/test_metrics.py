@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tresnet_deploy import metrics
+from tresnet_deploy.results import Interval
 
 
 def scores(*rows: list[float]) -> np.ndarray:
@@ -101,7 +102,7 @@ def test_wilson_stays_within_zero_and_one_without_failures() -> None:
 
 
 def test_wilson_of_no_trials_knows_nothing() -> None:
-    assert metrics.wilson(0, 0) == metrics.Interval(low=0.0, high=1.0)
+    assert metrics.wilson(0, 0) == Interval(low=0.0, high=1.0)
 
 
 def flags(*, both: int, lost: int, gained: int, neither: int) -> tuple[np.ndarray, np.ndarray]:

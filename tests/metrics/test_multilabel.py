@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tresnet_deploy import multilabel
+from tresnet_deploy.metrics import multilabel
 
 
 def asl_average_precision(output: np.ndarray, target: np.ndarray) -> float:

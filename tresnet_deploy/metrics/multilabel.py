@@ -11,7 +11,8 @@ from typing import Final
 import numpy as np
 
 from tresnet_deploy.contracts import Array
-from tresnet_deploy.metrics import CONFIDENCE, Flags, Floats
+from tresnet_deploy.metrics.intervals import CONFIDENCE
+from tresnet_deploy.metrics.scores import Flags, Floats
 from tresnet_deploy.results import Interval
 
 RESAMPLES: Final = 500  # percentile intervals settle from some hundreds on (Efron, 1987)

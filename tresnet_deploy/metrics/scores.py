@@ -1,4 +1,4 @@
-"""Measures of classifiers in pure NumPy; this file is about comparing scores, not running models.
+"""Scores of classifiers, in pure NumPy: order of classes, agreement, leads and errors.
 
 ``scores`` are (N, C): N images, C classes, logits or probabilities. Every order of classes is
 deterministic: where scores tie, the lower class index comes first, as ``argmax`` has it. So an
@@ -8,27 +8,28 @@ engine that answers a constant is right for one class only.
 from __future__ import annotations
 
 import math
-from statistics import NormalDist
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from tresnet_deploy.contracts import Array
-from tresnet_deploy.results import Interval
+from tresnet_deploy.contracts import Activation, Array
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 Integers = npt.NDArray[np.int64]
 
 TOP: Final = 5  # "top-5" is what ImageNet tables report beside top-1 (Russakovsky et al., 2015)
-CONFIDENCE: Final = 0.95
-_Z: Final = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
 
 
 def top_k(scores: Array, k: int) -> Integers:
     """Return the (N, min(k, C)) indices of the best classes, best first, ties by class index."""
     return np.argsort(-_wide(scores), axis=1, kind="stable")[:, :k]
+
+
+def best(scores: Array) -> Integers:
+    """Return (N,) the class with the highest score, the lowest index where several have it."""
+    return np.asarray(np.argmax(scores, axis=1), dtype=np.int64)
 
 
 def correct(scores: Array, labels: Integers, *, k: int = 1) -> Flags:
@@ -99,55 +100,20 @@ def sigmoid(logits: Array) -> Floats:
     return np.asarray(0.5 * (1 + np.tanh(0.5 * _wide(logits))))
 
 
-def wilson(successes: int, trials: int) -> Interval:
-    """Return the 95 % score interval of a share (Wilson, JASA 22, 1927; best for small samples)."""
-    if trials == 0:
-        return Interval(low=0.0, high=1.0)
-    share, z2n = successes / trials, _Z**2 / trials
-    centre = (share + z2n / 2) / (1 + z2n)
-    half = _Z * math.sqrt(share * (1 - share) / trials + z2n / (4 * trials)) / (1 + z2n)
-    low = 0.0 if successes == 0 else max(0.0, centre - half)
-    return Interval(low=low, high=1.0 if successes == trials else min(1.0, centre + half))
+def logits(scores: Array, activation: Activation) -> Floats:
+    """Return (N, C) logits of scores that went through ``activation``, up to a constant an image.
 
-
-def paired_drop(reference: Flags, candidate: Flags) -> tuple[float, Interval]:
-    """Return how much less often the candidate is right on the same images, and its 95 % interval.
-
-    With b images only the reference has right and c only the candidate, the drop is (b - c) / n.
-    The interval is Bonett and Price's (2012), Wald's with one added to b and c, which Fagerland,
-    Lydersen and Laake (Statistics in Medicine 33, 2014) recommend for paired shares of any size.
+    Leads and spreads of softmax outputs are then those of the logits. Probabilities that float32
+    cannot tell from 0 or 1 come back as the nearest that it can.
     """
-    images = len(reference)
-    lost = int((reference & ~candidate).sum())
-    gained = int((candidate & ~reference).sum())
-    down, up = (lost + 1) / (images + 2), (gained + 1) / (images + 2)
-    half = _Z * math.sqrt((down + up - (down - up) ** 2) / (images + 2))
-    interval = Interval(low=max(-1.0, down - up - half), high=min(1.0, down - up + half))
-    return ((lost - gained) / images if images else 0.0), interval
-
-
-def mcnemar(reference: Flags, candidate: Flags) -> float:
-    """Return the exact two-sided p-value that both are right equally often (McNemar, 1947)."""
-    lost = int((reference & ~candidate).sum())
-    changed = lost + int((candidate & ~reference).sum())
-    tail = sum(math.comb(changed, i) for i in range(min(lost, changed - lost) + 1))
-    return min(1.0, 2 * tail / (1 << changed))
-
-
-def chance_count(trials: int, share: float, *, level: float = CONFIDENCE) -> int:
-    """Return the most events to expect in ``trials`` of chance ``share``: the binomial quantile."""
-    if share <= 0:
-        return 0
-    if share >= 1:
-        return trials
-    log_odds = math.log(share) - math.log1p(-share)
-    log_chance = trials * math.log1p(-share)
-    total, count = math.exp(log_chance), 0
-    while total < level and count < trials:
-        log_chance += math.log((trials - count) / (count + 1)) + log_odds
-        count += 1
-        total += math.exp(log_chance)
-    return count
+    wide = _wide(scores)
+    if activation == "none":
+        return wide
+    tiny, almost_one = np.finfo(np.float32).tiny, 1 - np.finfo(np.float32).epsneg
+    logarithms = np.log(np.maximum(wide, tiny))
+    return (
+        logarithms if activation == "softmax" else logarithms - np.log1p(-wide.clip(0, almost_one))
+    )
 
 
 def _wide(scores: Array) -> Floats:

@@ -1,0 +1,115 @@
+"""A small NumPy model as a session, and real image files for it: no runtime, no torch."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tresnet_deploy.contracts import Array, Batch, Feeds, Labels, Precision, Preprocess, TensorSpec
+from tresnet_deploy.images import ImageSet, scan
+from tresnet_deploy.parity import Stage
+
+CLASSES = 6
+SIDE_PX = 16
+PREPROCESS = Preprocess(height_px=SIDE_PX, width_px=SIDE_PX, resize="squish")
+LABELS = Labels(classes=CLASSES, names=("ant", "bee", "cat", "dog", "eel", "fox"))
+
+Change = Callable[[Array], Array]
+
+
+class PatchSession:
+    """Scores of class c: the mean of patch c of the image; ``change`` bends them."""
+
+    def __init__(self, change: Change, batch: int | str, layout: str) -> None:
+        shape: dict[str, tuple[int | str, ...]] = {
+            "float32-nchw": (batch, 3, SIDE_PX, SIDE_PX),
+            "uint8-nhwc": (batch, SIDE_PX, SIDE_PX, 3),
+        }
+        dtype = "float32" if layout == "float32-nchw" else "uint8"
+        self.inputs = (TensorSpec(name="pixels", dtype=dtype, shape=shape[layout]),)
+        self.outputs = (TensorSpec(name="logits", dtype="float32", shape=(batch, CLASSES)),)
+        self.batches: list[int] = []
+        self._change = change
+
+    def bind(self, feeds: Feeds) -> None:
+        images = feeds["pixels"]
+        if images.dtype == np.uint8:
+            images = images.transpose(0, 3, 1, 2) / np.float32(255)
+        self.batches.append(len(images))
+        self._images = images
+
+    def step(self) -> None:
+        columns = np.array_split(self._images.mean(axis=1), CLASSES, axis=2)
+        scores = np.stack([column.mean(axis=(1, 2)) for column in columns], axis=1)
+        self._scores = self._change(10 * scores.astype(np.float32))
+
+    def fetch(self) -> dict[str, Array]:
+        return {"logits": self._scores}
+
+    def close(self) -> None:
+        pass
+
+
+def same(scores: Array) -> Array:
+    return scores
+
+
+def stage(
+    name: str,
+    change: Change = same,
+    *,
+    precision: Precision = "fp32",
+    batch: int | str = "batch",
+    layout: str = "float32-nchw",
+    limits: Batch | None = None,
+) -> Stage:
+    preprocess = Preprocess(
+        height_px=SIDE_PX, width_px=SIDE_PX, resize="squish", layout=layout  # type: ignore[arg-type]
+    )
+    return Stage(
+        name=name,
+        precision=precision,
+        session=PatchSession(change, batch, layout),
+        preprocess=preprocess,
+        batch=limits,
+        file=f"{name}.onnx",
+        sha256=f"hash of {name}",
+    )
+
+
+def shift_towards(index: int, by: float) -> Change:
+    """Add ``by`` to the scores of one class."""
+
+    def change(scores: Array) -> Array:
+        return scores + np.eye(CLASSES, dtype=np.float32)[index] * np.float32(by)
+
+    return change
+
+
+def write_images(folder: Path, count: int, *, labelled: bool) -> None:
+    """Write images whose column ``i % CLASSES`` is bright, in class folders if ``labelled``."""
+    rng = np.random.default_rng(7)
+    for index in range(count):
+        pixels = rng.integers(0, 120, (SIDE_PX, SIDE_PX, 3), dtype=np.uint8)
+        bright = index % CLASSES
+        edges = np.cumsum([0, *(len(part) for part in np.array_split(np.arange(SIDE_PX), CLASSES))])
+        pixels[:, edges[bright] : edges[bright + 1]] += np.uint8(rng.integers(60, 130))
+        place = folder / LABELS.names[bright] if labelled else folder
+        place.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(place / f"{index:03d}.png")
+
+
+@pytest.fixture(scope="session")
+def labelled_images(tmp_path_factory: pytest.TempPathFactory) -> ImageSet:
+    folder = tmp_path_factory.mktemp("labelled")
+    write_images(folder, 60, labelled=True)
+    return scan(folder, class_names=LABELS.names)
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> ImageSet:
+    folder = tmp_path_factory.mktemp("plain")
+    write_images(folder, 13, labelled=False)
+    return scan(folder, class_names=LABELS.names)

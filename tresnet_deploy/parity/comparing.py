@@ -1,0 +1,146 @@
+"""Every stage against eager FP32 PyTorch with the original weights, on the same images."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from tresnet_deploy.artifacts import disk_error, locked
+from tresnet_deploy.contracts import Array, Feeds, Labels, Preprocess, Progress, no_progress
+from tresnet_deploy.errors import RunError, UsageError
+from tresnet_deploy.images import ImageFile, ImageSet, batches
+from tresnet_deploy.metrics import F1_THRESHOLD
+from tresnet_deploy.parity.gates import Overrides
+from tresnet_deploy.parity.runs import Stage, form_of, run_all
+from tresnet_deploy.parity.verdicts import Ground, notes, stage_parity
+from tresnet_deploy.results import ParityReport
+
+REFERENCE = "eager FP32 PyTorch with the original weights"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How to compare: batch size, gates, the threshold of CF1 and OF1, the bootstrap's seed."""
+
+    batch: int = 8
+    overrides: Overrides = field(default_factory=Overrides)
+    threshold: float = F1_THRESHOLD
+    seed: int = 0
+
+
+@dataclass(slots=True)
+class _Seen:
+    files: list[ImageFile] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+
+
+def compare(
+    reference: Stage,
+    stages: tuple[Stage, ...],
+    images: ImageSet,
+    *,
+    architecture: str,
+    labels: Labels,
+    folder: Path,
+    settings: Settings | None = None,
+    progress: Progress = no_progress,
+) -> ParityReport:
+    """Return the report of all ``stages``; Polygraphy's files replace those in ``folder``.
+
+    Each stage is compared with the reference, not with the one before. Labels are used where
+    ``images`` have them. Only scores are kept in memory: 4 bytes for each image, class and stage.
+
+    Raises:
+        ImageError: no image is readable.
+        RunError: a stage fails, or the reference itself answers NaN or Inf.
+        UnavailableError: ``folder`` cannot be written, or another run writes there.
+    """
+    settings = settings or Settings()
+    _check_names((reference, *stages))
+    seen = _Seen()
+    with _replacing(folder) as partial:
+        feeds = _feeds((reference, *stages), images, settings.batch, seen, progress)
+        first, *others = run_all((reference, *stages), feeds, partial)
+        names = tuple(images.name_of(file) for file in seen.files)
+        (partial / "images.txt").write_text("".join(f"{name}\n" for name in names), "utf-8")
+    _refuse_broken(first)
+    ground = Ground(
+        scores=first,
+        names=names,
+        truth=tuple(file.labels for file in seen.files),
+        labels=labels,
+        class_names=images.class_names or labels.names,
+        overrides=settings.overrides,
+        threshold=settings.threshold,
+        seed=settings.seed,
+    )
+    accuracy = ground.accuracy()
+    found = tuple(
+        stage_parity(stage, scores, ground, accuracy)
+        for stage, scores in zip(stages, others, strict=True)
+    )
+    return ParityReport(
+        reference=REFERENCE,
+        architecture=architecture,
+        images=len(names),
+        image_source=images.source,
+        stages=found,
+        verdict="pass" if all(stage.passed for stage in found) else "fail",
+        reference_accuracy=accuracy,
+        skipped=tuple(seen.skipped),
+        notes=(*images.notes, *notes(ground, found)),
+    )
+
+
+def _check_names(stages: tuple[Stage, ...]) -> None:
+    names = [stage.name for stage in stages]
+    if len(stages) == 1 or len(set(names)) < len(names):
+        raise UsageError(f"comparing takes a reference and stages of other names, not {names}")
+
+
+def _feeds(
+    stages: tuple[Stage, ...], images: ImageSet, size: int, seen: _Seen, progress: Progress
+) -> Iterator[Feeds]:
+    """Give batches of images in every form that a stage wants; a form more is a decoding more."""
+    forms: dict[str, Preprocess] = {form_of(s.preprocess): s.preprocess for s in stages}
+    streams = [
+        batches(images, preprocess, size, progress=no_progress if index else progress)
+        for index, preprocess in enumerate(forms.values())
+    ]
+    for together in zip(*streams, strict=True):
+        first = together[0]
+        seen.files.extend(first.files)
+        seen.skipped.extend(f"{images.name_of(s.file)}: {s.reason}" for s in first.skipped)
+        yield {form: batch.array for form, batch in zip(forms, together, strict=True)}
+
+
+@contextmanager
+def _replacing(folder: Path) -> Iterator[Path]:
+    """Give an empty hidden folder that takes the place of ``folder`` when all went well."""
+    partial = folder.with_name(f".{folder.name}.partial")
+    with locked(folder.parent):
+        try:
+            shutil.rmtree(partial, ignore_errors=True)  # left by a killed run
+            partial.mkdir()
+            yield partial
+            shutil.rmtree(folder, ignore_errors=True)
+            partial.replace(folder)
+        except OSError as error:
+            raise disk_error(error, folder.parent) from error
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+
+def _refuse_broken(reference: Array) -> None:
+    broken = int((~np.isfinite(reference).all(axis=1)).sum())
+    if broken:
+        raise RunError(
+            f"the reference itself, {REFERENCE}, answers {broken} of {len(reference)} "
+            "images with NaN or Inf, so there is nothing to compare with",
+            hints=("check the weights: tresnet-deploy inspect CHECKPOINT",),
+        )

@@ -1,0 +1,176 @@
+"""From the scores of a stage to its verdict: agreement, flips, accuracy, gates, and notes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+
+from tresnet_deploy import metrics
+from tresnet_deploy.contracts import Array, Labels
+from tresnet_deploy.metrics import Flags, Floats, Truth
+from tresnet_deploy.parity.gates import Findings, Overrides, bounds_for, judge
+from tresnet_deploy.parity.runs import Stage
+from tresnet_deploy.results import Accuracy, Flip, StageParity
+
+_FEW_CLEAR: Final = 0.5
+"""Below this share of clear images a note says that agreement tells little."""
+_ENOUGH_TO_VARY: Final = 10
+"""From this many images on, one and the same answer for all of them deserves a note."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ground:
+    """What all stages are judged by: the reference's scores (N, C), the images and their labels."""
+
+    scores: Array
+    names: tuple[str, ...]
+    truth: Truth
+    labels: Labels
+    class_names: tuple[str, ...]
+    overrides: Overrides = field(default_factory=Overrides)
+    threshold: float = metrics.F1_THRESHOLD
+    seed: int = 0
+
+    @property
+    def logits(self) -> Floats:
+        """The reference's logits (N, C), whatever activation its scores went through."""
+        return metrics.logits(self.scores, self.labels.activation)
+
+    def accuracy(self, scores: Array | None = None) -> Accuracy | None:
+        """Return the accuracy of a stage's ``scores``, or that of the reference itself."""
+        return metrics.accuracy(
+            self.scores if scores is None else scores,
+            self.truth,
+            self.labels,
+            reference=None if scores is None else self.scores,
+            threshold=self.threshold,
+            seed=self.seed,
+        )
+
+    def name_of(self, index: int) -> str:
+        """Return what class ``index`` is called."""
+        return self.class_names[index] if index < len(self.class_names) else str(index)
+
+
+def stage_parity(
+    stage: Stage, answers: Array, ground: Ground, reference_accuracy: Accuracy | None
+) -> StageParity:
+    """Return everything that is known of ``stage``, which gave the scores ``answers`` (N, C)."""
+    finite: Flags = np.asarray(np.isfinite(answers).all(axis=1))
+    scores = np.where(finite[:, None], answers, np.float32(0))
+    same = finite & (metrics.best(ground.scores) == metrics.best(scores))
+    clear = _clear(stage, ground)
+    errors = np.abs(scores - ground.scores)[finite]
+    max_abs = float(errors.max(initial=0))
+    findings = Findings(
+        non_finite=int((~finite).sum()),
+        relative_error=max_abs / (metrics.spread(ground.scores) or 1.0),
+        cosine_min=float(np.where(finite, metrics.cosine(ground.scores, scores), 0.0).min()),
+        top1_agreement=float(same.mean()),
+        clear_images=int(clear.sum()),
+        clear_flips=int((clear & ~same).sum()),
+        accuracy=ground.accuracy(scores),
+        reference_accuracy=reference_accuracy,
+    )
+    return StageParity(
+        stage=stage.name,
+        precision=stage.precision,
+        file=stage.file,
+        sha256=stage.sha256,
+        max_abs=max_abs,
+        mean_abs=float(errors.mean()) if finite.any() else 0.0,
+        relative_error=findings.relative_error,
+        cosine_min=findings.cosine_min,
+        snr_db=metrics.snr_db(ground.scores[finite], scores[finite]) if finite.any() else 0.0,
+        top1_agreement=findings.top1_agreement,
+        top5_agreement=float((metrics.overlap(ground.scores, scores) * finite).mean()),
+        agreement_interval=metrics.wilson(int(same.sum()), len(same)),
+        non_finite=findings.non_finite,
+        clear_images=findings.clear_images,
+        clear_agreement=findings.clear_agreement,
+        flips=_flips(scores, same, finite, ground),
+        gates=judge(findings, stage.precision, ground.overrides),
+        accuracy=findings.accuracy,
+    )
+
+
+def _clear(stage: Stage, ground: Ground) -> Flags:
+    """Return (N,) which images the reference decides by more than the precision's noise."""
+    floor = bounds_for(stage.precision, ground.overrides).clear_margin
+    return np.asarray(metrics.margins(ground.logits) > floor * metrics.spread(ground.logits))
+
+
+def _flips(scores: Array, same: Flags, finite: Flags, ground: Ground) -> tuple[Flip, ...]:
+    """Return the images whose top-1 class changed, those that the reference was surest of first."""
+    before, after = metrics.best(ground.scores), metrics.best(scores)
+    flips = []
+    for row in np.flatnonzero(~same).tolist():
+        own, chosen = int(before[row]), int(after[row])
+        shown = ground.truth[row]
+        flip = Flip(
+            image=ground.names[row],
+            reference=ground.name_of(own),
+            candidate=ground.name_of(chosen) if finite[row] else "NaN or Inf",
+            margin=float(ground.logits[row, own] - ground.logits[row, chosen]),
+            label=None if shown is None else ", ".join(ground.name_of(index) for index in shown),
+        )
+        flips.append(flip)
+    return tuple(sorted(flips, key=lambda flip: -flip.margin))
+
+
+def notes(ground: Ground, stages: tuple[StageParity, ...]) -> tuple[str, ...]:
+    """Return what a reader of the report must know so as not to take it for more than it is."""
+    return tuple(
+        note
+        for note in (
+            _note_on_sameness(ground),
+            _note_on_clearness(ground, stages[-1]),
+            _note_on_labels(ground, stages[-1]),
+            _note_on_resolution(stages[-1]),
+        )
+        if note
+    )
+
+
+def _note_on_sameness(ground: Ground) -> str:
+    answers = set(metrics.best(ground.scores).tolist())
+    shown = {classes for classes in ground.truth if classes is not None}
+    images, classes = ground.scores.shape
+    if classes == 1 or images < _ENOUGH_TO_VARY or len(answers) > 1 or len(shown) == 1:
+        return ""
+    return (
+        f"the reference gives all {images} images one class ({ground.name_of(answers.pop())}): "
+        "are the weights trained, and is the preprocessing theirs?"
+    )
+
+
+def _note_on_clearness(ground: Ground, last: StageParity) -> str:
+    images = len(ground.names)
+    if last.clear_images >= _FEW_CLEAR * images:
+        return ""
+    judged = "is judged on these alone" if last.clear_images else "is not judged"
+    return (
+        f"the reference decides {last.clear_images} of {images} images by more than the noise of "
+        f"{last.precision} (few for trained weights): top-1 agreement {judged}"
+    )
+
+
+def _note_on_labels(ground: Ground, last: StageParity) -> str:
+    if last.accuracy is not None or all(classes is None for classes in ground.truth):
+        return ""
+    return "the labels of these images are not of the model's kind, so accuracy is not measured"
+
+
+def _note_on_resolution(last: StageParity) -> str:
+    found = last.accuracy
+    if found is None or found.drop is None or found.drop_interval is None:
+        return ""
+    gate = next((gate for gate in last.gates if gate.name.startswith("drop")), None)
+    if gate is None or not gate.passed or found.drop_interval.high <= gate.bound:
+        return ""
+    return (
+        f"{found.images} labelled images cannot rule out a drop of {last.stage} by up to "
+        f"{found.drop_interval.high:.1%}: more images narrow this"
+    )
