@@ -1,1 +1,26 @@
-"""Graph rewrites: one a file, each with apply(model) -> Outcome."""
+"""Graph rewrites: one a file, each with ``apply(model) -> Outcome``, all exact."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import onnx_ir as ir
+
+from tresnet_deploy.contracts import Outcome
+from tresnet_deploy.registry import PASSES
+
+DEFAULT_ORDER: Final[dict[str, tuple[str, ...]]] = {"export": ()}
+
+
+def order_for(stage: str) -> tuple[str, ...]:
+    """Return the passes that are on by default for ``stage``: a backend's name or "export"."""
+    return DEFAULT_ORDER.get(stage, ())
+
+
+def run(model: ir.Model, names: tuple[str, ...]) -> tuple[tuple[str, Outcome], ...]:
+    """Rewrite ``model`` in place by the named passes, in that order, and say what each changed.
+
+    Raises:
+        UsageError: no pass has one of these names.
+    """
+    return tuple((name, PASSES.load(name).apply(model)) for name in names)
