@@ -2,6 +2,7 @@
 
 `tresnet.variants`, `tresnet.architecture` and `tresnet.errors` need no torch; the names below that
 do are imported when first used, so that a machine which only runs engines can import this package.
+Deploying starts at `tresnet.deploy_form.deploy_form`.
 """
 
 import importlib
@@ -11,14 +12,12 @@ from . import errors, variants
 
 if TYPE_CHECKING:
     from .checkpoint import Checkpoint, load, load_state, save_miil
-    from .deploy_form import deploy_form
     from .model import TResNet, create
 
 __all__ = [
     "Checkpoint",
     "TResNet",
     "create",
-    "deploy_form",
     "errors",
     "load",
     "load_state",
@@ -30,7 +29,6 @@ _HOME = {
     "Checkpoint": "checkpoint",
     "TResNet": "model",
     "create": "model",
-    "deploy_form": "deploy_form",
     "load": "checkpoint",
     "load_state": "checkpoint",
     "save_miil": "checkpoint",

@@ -21,6 +21,9 @@ BOTTLENECK_EXPANSION: Final = 4
 LAST_STAGE_SCALE: Final = 8
 """Inner width of the fourth stage over that of the first."""
 
+ATTENTION_HEADS: Final = 8
+"""Of the ML-Decoder repository; the shapes in a checkpoint do not tell it."""
+
 _ML_DECODER_GROUPS: Final = 100  # default of the ML-Decoder repository
 _ML_DECODER_EMBEDDING: Final = 768  # default of the ML-Decoder repository
 _ML_DECODER_HIDDEN: Final = 2048  # feed-forward width in the ML-Decoder repository
@@ -64,9 +67,18 @@ class Head:
     hidden: int | None = None
 
     def __post_init__(self) -> None:
-        sizes = (self.classes, self.bottleneck, self.groups, self.embedding, self.factor)
-        if any(size is not None and size < 1 for size in (*sizes, self.hidden)):
+        sizes = (self.bottleneck, self.groups, self.embedding, self.factor, self.hidden)
+        if min(self.classes, *(1 if size is None else size for size in sizes)) < 1:
             raise ArchitectureError(f"every size of a head must be 1 or more, not {self}")
+        if (self.groups or 0) * (self.factor or 0) < self.classes and self.kind == "ml_decoder":
+            raise ArchitectureError(
+                f"{self.groups} groups of {self.factor} outputs cannot hold {self.classes} classes"
+            )
+        if (self.embedding or 0) % ATTENTION_HEADS:
+            raise ArchitectureError(
+                f"embedding {self.embedding} must be a multiple of the {ATTENTION_HEADS} "
+                "attention heads"
+            )
 
     @classmethod
     def linear(cls, classes: int) -> "Head":
@@ -127,6 +139,12 @@ class Architecture:
     def features(self) -> int:
         """Channels of the last feature map, which the head reads."""
         return self.width * LAST_STAGE_SCALE * BOTTLENECK_EXPANSION
+
+    @property
+    def summary(self) -> str:
+        """Body and head in words: "tresnet_m with a linear head of 1000 classes"."""
+        kind = {"linear": "a linear", "bottleneck": "a bottleneck", "ml_decoder": "an ML-Decoder"}
+        return f"{self.name} with {kind[self.head.kind]} head of {self.head.classes} classes"
 
     @property
     def name(self) -> str:

@@ -97,38 +97,18 @@ class Shortcut(nn.Module):
         return out
 
 
-class _Block(nn.Module):
-    """What both blocks share: where they blur, squeeze and skip, and how they end."""
-
-    def __init__(
-        self, shape: BlockShape, out_channels: int, squeeze_hidden: int, style: BlockStyle
-    ) -> None:
-        super().__init__()
-        self.out_channels = out_channels
-        halves = shape.stride == _HALVING
-        changes = halves or shape.in_channels != out_channels
-        self.blur: nn.Module = BlurPool2d(shape.planes) if halves else nn.Identity()
-        self.se: nn.Module = (
-            SqueezeExcite(shape.planes, squeeze_hidden) if shape.squeeze else nn.Identity()
-        )
-        self.shortcut: nn.Module = (
-            Shortcut(shape, out_channels, style) if changes else nn.Identity()
-        )
-        self.activation: nn.Module = (
-            FReLU(out_channels, gammas=style.gammas)
-            if style.activation == "frelu"
-            else nn.ReLU(inplace=True)
-        )
-
-
-class BasicBlock(_Block):
+class BasicBlock(nn.Module):
     """3x3 -> [blur] -> 3x3 -> [SE] -> add -> activation; out = planes. Stages 1 and 2 of v1."""
 
     def __init__(self, shape: BlockShape, style: BlockStyle) -> None:
-        hidden = max(shape.planes // _BASIC_SE_REDUCTION, _SE_MIN_HIDDEN)
-        super().__init__(shape, shape.planes, hidden, style)
+        super().__init__()
+        self.out_channels = shape.planes
         self.conv1 = ConvNorm(shape.in_channels, shape.planes, 3, style)
+        self.blur = _blur(shape)
         self.conv2 = ConvNorm(shape.planes, shape.planes, 3, style, active=False)
+        self.se = _squeeze(shape, reduction=_BASIC_SE_REDUCTION)
+        self.shortcut = _shortcut(shape, self.out_channels, style)
+        self.activation = _last_activation(self.out_channels, style)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) -> (N, planes, ceil(H/stride), ceil(W/stride))."""
@@ -140,24 +120,48 @@ class BasicBlock(_Block):
         return activated
 
 
-class Bottleneck(_Block):
+class Bottleneck(nn.Module):
     """1x1 -> 3x3 -> [blur] -> [SE] -> 1x1 -> add -> activation; out = 4 planes."""
 
     def __init__(self, shape: BlockShape, style: BlockStyle) -> None:
-        out_channels = shape.planes * BOTTLENECK_EXPANSION
-        hidden = max(shape.planes // _BOTTLENECK_SE_REDUCTION, _SE_MIN_HIDDEN)
-        super().__init__(shape, out_channels, hidden, style)
+        super().__init__()
+        self.out_channels = shape.planes * BOTTLENECK_EXPANSION
         self.conv1 = ConvNorm(shape.in_channels, shape.planes, 1, style)
         self.conv2 = ConvNorm(shape.planes, shape.planes, 3, style)
-        self.conv3 = ConvNorm(shape.planes, out_channels, 1, style, active=False)
+        self.blur = _blur(shape)
+        self.se = _squeeze(shape, reduction=_BOTTLENECK_SE_REDUCTION)
+        self.conv3 = ConvNorm(shape.planes, self.out_channels, 1, style, active=False)
+        self.shortcut = _shortcut(shape, self.out_channels, style)
+        self.activation = _last_activation(self.out_channels, style)
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, in, H, W) -> (N, 4 planes, ceil(H/stride), ceil(W/stride))."""
         skip = self.shortcut(x)
-        out = self.blur(self.conv2(self.conv1(x)))
-        out = self.conv3(self.se(out))
-        activated: Tensor = self.activation(_add(out, skip, in_place=not self.conv3.keeps_output))
+        out = self.conv3(self.se(self.blur(self.conv2(self.conv1(x)))))
+        out = _add(out, skip, in_place=not self.conv3.keeps_output)
+        activated: Tensor = self.activation(out)
         return activated
+
+
+def _blur(shape: BlockShape) -> nn.Module:
+    return BlurPool2d(shape.planes) if shape.stride == _HALVING else nn.Identity()
+
+
+def _squeeze(shape: BlockShape, *, reduction: int) -> nn.Module:
+    hidden = max(shape.planes // reduction, _SE_MIN_HIDDEN)
+    return SqueezeExcite(shape.planes, hidden) if shape.squeeze else nn.Identity()
+
+
+def _shortcut(shape: BlockShape, out_channels: int, style: BlockStyle) -> nn.Module:
+    if shape.stride == _HALVING or shape.in_channels != out_channels:
+        return Shortcut(shape, out_channels, style)
+    return nn.Identity()
+
+
+def _last_activation(channels: int, style: BlockStyle) -> nn.Module:
+    if style.activation == "frelu":
+        return FReLU(channels, gammas=style.gammas)
+    return nn.ReLU(inplace=True)
 
 
 def _add(x: Tensor, skip: Tensor, *, in_place: bool) -> Tensor:

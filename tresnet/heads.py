@@ -9,10 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .architecture import Head
+from .architecture import ATTENTION_HEADS, Head
 from .layers import FastGlobalAvgPool2d
 
-ATTENTION_HEADS: Final = 8  # ML-Decoder repository; the shapes in a checkpoint do not tell it
 _DROPOUT: Final = 0.1  # ML-Decoder repository
 _FC_STD: Final = 0.01  # TResNet repository
 

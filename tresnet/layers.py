@@ -148,12 +148,13 @@ class ActivatedNorm(nn.BatchNorm2d):
         """Whether the next forward pass keeps only its output, which nobody may then overwrite."""
         return self.operator is not None and self.training
 
-    def gamma(self) -> Tensor:
-        """The factor that each normalised channel is multiplied with, shape (C,)."""
+    def gamma(self, dtype: torch.dtype | None = None) -> Tensor:
+        """The factor of each normalised channel, shape (C,), computed in `dtype` if given."""
+        weight = self.weight if dtype is None else self.weight.to(dtype)
         if self.gammas == "plain":
-            return self.weight
+            return weight
         # Not abs(): its gradient at 0 is 0, and every residual branch starts with gamma 0.
-        return torch.where(self.weight < 0, -self.weight, self.weight) + self.eps
+        return torch.where(weight < 0, -weight, weight) + self.eps
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (BatchNorm2d's own parameter name)
         """The normalised, activated map; in training `input` may be overwritten."""

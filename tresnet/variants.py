@@ -7,6 +7,7 @@ means two networks in the wild: a checkpoint's architecture is read off its tens
 
 import dataclasses
 import difflib
+import re
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -26,6 +27,7 @@ __all__ = [
     "find",
 ]
 
+_SCALED_NAME: Final = re.compile(r"(.+)_x([0-9]+(?:\.[0-9]+)?)")
 _WIDTH_STEP: Final = 8  # family v2 rounds scaled widths to multiples of 8 (TResNet repository)
 
 
@@ -250,12 +252,17 @@ def _key(name: str) -> str:
 def find(name: str) -> Variant:
     """The variant of that name: "l", "L", "tresnet_l" and "tresnet-l" are all the same row.
 
+    "m_x0.25" is M with a quarter of its width, under the name that `Variant.scaled` gives it.
+
     Raises:
         UnknownVariantError: no such row; the message names the nearest ones.
+        ArchitectureError: a width factor of 0.
     """
     rows = {_key(known): row for row in VARIANTS for known in (row.name, *row.aliases)}
     if (row := rows.get(_key(name))) is not None:
         return row
+    if (scaled := _SCALED_NAME.fullmatch(_key(name))) and scaled[1] in rows:
+        return rows[scaled[1]].scaled(float(scaled[2]))
     near = difflib.get_close_matches(_key(name), rows, n=2, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     raise UnknownVariantError(f"no variant is called {name!r}: {hint}There are {', '.join(rows)}.")
