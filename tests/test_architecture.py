@@ -32,6 +32,7 @@ FLOORS = {
     "tresnet_deploy.passes": 4,
     "tresnet_deploy.backends": 5,
     "tresnet_deploy.metrics": 4,
+    "tresnet_deploy.scoring": 5,
     "tresnet_deploy.eager": 3,
     "tresnet_deploy.tracing": 5,
     "tresnet_deploy.export_check": 5,

@@ -22,23 +22,16 @@ Change = Callable[[Array], Array]
 class PatchSession:
     """Scores of class c: the mean of patch c of the image; ``change`` bends them."""
 
-    def __init__(self, change: Change, batch: int | str, layout: str) -> None:
-        shape: dict[str, tuple[int | str, ...]] = {
-            "float32-nchw": (batch, 3, SIDE_PX, SIDE_PX),
-            "uint8-nhwc": (batch, SIDE_PX, SIDE_PX, 3),
-        }
-        dtype = "float32" if layout == "float32-nchw" else "uint8"
-        self.inputs = (TensorSpec(name="pixels", dtype=dtype, shape=shape[layout]),)
+    def __init__(self, change: Change, batch: int | str) -> None:
+        shape = (batch, 3, SIDE_PX, SIDE_PX)
+        self.inputs = (TensorSpec(name="pixels", dtype="float32", shape=shape),)
         self.outputs = (TensorSpec(name="logits", dtype="float32", shape=(batch, CLASSES)),)
         self.batches: list[int] = []
         self._change = change
 
     def bind(self, feeds: Feeds) -> None:
-        images = feeds["pixels"]
-        if images.dtype == np.uint8:
-            images = images.transpose(0, 3, 1, 2) / np.float32(255)
-        self.batches.append(len(images))
-        self._images = images
+        self._images = feeds["pixels"]
+        self.batches.append(len(self._images))
 
     def step(self) -> None:
         columns = np.array_split(self._images.mean(axis=1), CLASSES, axis=2)
@@ -56,36 +49,40 @@ def same(scores: Array) -> Array:
     return scores
 
 
+MakeStage = Callable[..., Stage]
+
+
+@pytest.fixture(scope="session")
+def make_stage() -> MakeStage:
+    return stage
+
+
+@pytest.fixture(scope="session")
+def preprocess() -> Preprocess:
+    return PREPROCESS
+
+
+@pytest.fixture(scope="session")
+def labels() -> Labels:
+    return LABELS
+
+
 def stage(
     name: str,
     change: Change = same,
     *,
     precision: Precision = "fp32",
     batch: int | str = "batch",
-    layout: str = "float32-nchw",
     limits: Batch | None = None,
 ) -> Stage:
-    preprocess = Preprocess(
-        height_px=SIDE_PX, width_px=SIDE_PX, resize="squish", layout=layout  # type: ignore[arg-type]
-    )
     return Stage(
         name=name,
         precision=precision,
-        session=PatchSession(change, batch, layout),
-        preprocess=preprocess,
+        session=PatchSession(change, batch),
         batch=limits,
         file=f"{name}.onnx",
         sha256=f"hash of {name}",
     )
-
-
-def shift_towards(index: int, by: float) -> Change:
-    """Add ``by`` to the scores of one class."""
-
-    def change(scores: Array) -> Array:
-        return scores + np.eye(CLASSES, dtype=np.float32)[index] * np.float32(by)
-
-    return change
 
 
 def write_images(folder: Path, count: int, *, labelled: bool) -> None:

@@ -16,9 +16,10 @@ from tresnet_deploy.errors import RunError, UsageError
 from tresnet_deploy.images import ImageFile, ImageSet, batches
 from tresnet_deploy.metrics import F1_THRESHOLD
 from tresnet_deploy.parity.gates import Overrides
-from tresnet_deploy.parity.runs import Stage, form_of, run_all
+from tresnet_deploy.parity.runs import IMAGES, Stage, run_all
 from tresnet_deploy.parity.verdicts import Ground, notes, stage_parity
 from tresnet_deploy.results import ParityReport
+from tresnet_deploy.scoring import DEFAULT_BATCH
 
 REFERENCE = "eager FP32 PyTorch with the original weights"
 
@@ -27,7 +28,7 @@ REFERENCE = "eager FP32 PyTorch with the original weights"
 class Settings:
     """How to compare: batch size, gates, the threshold of CF1 and OF1, the bootstrap's seed."""
 
-    batch: int = 8
+    batch: int = DEFAULT_BATCH
     overrides: Overrides = field(default_factory=Overrides)
     threshold: float = F1_THRESHOLD
     seed: int = 0
@@ -43,6 +44,7 @@ def compare(
     reference: Stage,
     stages: tuple[Stage, ...],
     images: ImageSet,
+    preprocess: Preprocess,
     *,
     architecture: str,
     labels: Labels,
@@ -52,8 +54,9 @@ def compare(
 ) -> ParityReport:
     """Return the report of all ``stages``; Polygraphy's files replace those in ``folder``.
 
-    Each stage is compared with the reference, not with the one before. Labels are used where
-    ``images`` have them. Only scores are kept in memory: 4 bytes for each image, class and stage.
+    Each stage is compared with the reference, not with the one before, and all take images as
+    ``preprocess`` leaves them. Labels are used where ``images`` have them. Only scores are kept in
+    memory: 4 bytes for each image, class and stage.
 
     Raises:
         ImageError: no image is readable.
@@ -64,7 +67,7 @@ def compare(
     _check_names((reference, *stages))
     seen = _Seen()
     with _replacing(folder) as partial:
-        feeds = _feeds((reference, *stages), images, settings.batch, seen, progress)
+        feeds = _feeds(images, preprocess, settings.batch, seen, progress)
         first, *others = run_all((reference, *stages), feeds, partial)
         names = tuple(images.name_of(file) for file in seen.files)
         (partial / "images.txt").write_text("".join(f"{name}\n" for name in names), "utf-8")
@@ -104,19 +107,13 @@ def _check_names(stages: tuple[Stage, ...]) -> None:
 
 
 def _feeds(
-    stages: tuple[Stage, ...], images: ImageSet, size: int, seen: _Seen, progress: Progress
+    images: ImageSet, preprocess: Preprocess, size: int, seen: _Seen, progress: Progress
 ) -> Iterator[Feeds]:
-    """Give batches of images in every form that a stage wants; a form more is a decoding more."""
-    forms: dict[str, Preprocess] = {form_of(s.preprocess): s.preprocess for s in stages}
-    streams = [
-        batches(images, preprocess, size, progress=no_progress if index else progress)
-        for index, preprocess in enumerate(forms.values())
-    ]
-    for together in zip(*streams, strict=True):
-        first = together[0]
-        seen.files.extend(first.files)
-        seen.skipped.extend(f"{images.name_of(s.file)}: {s.reason}" for s in first.skipped)
-        yield {form: batch.array for form, batch in zip(forms, together, strict=True)}
+    """Give batches, noting which images they hold and which could not be read."""
+    for batch in batches(images, preprocess, size, progress=progress):
+        seen.files.extend(batch.files)
+        seen.skipped.extend(f"{images.name_of(s.file)}: {s.reason}" for s in batch.skipped)
+        yield {IMAGES: batch.array}
 
 
 @contextmanager

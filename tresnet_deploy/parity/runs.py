@@ -31,47 +31,27 @@ from polygraphy.comparator import (
 from polygraphy.exception import PolygraphyException
 from polygraphy.logger import G_LOGGER
 
-from tresnet_deploy.contracts import (
-    Activation,
-    Array,
-    Batch,
-    Feeds,
-    Precision,
-    Preprocess,
-    Session,
-    run,
-)
+from tresnet_deploy.contracts import Array, Batch, Feeds, Precision, Session
 from tresnet_deploy.errors import RunError
-from tresnet_deploy.metrics import sigmoid, softmax
+from tresnet_deploy.scoring import scores_of
 
 Results = Generator[RunResults, None, None]
 
+IMAGES: Final = "images"
 SCORES: Final = "scores"
-"""The one output of every stage, whatever its own graph calls it."""
+"""The one input and the one output of every stage, whatever its own graph calls them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """A loaded model on the way from weights to engine.
-
-    ``preprocess`` is the form in which it takes images. ``activation`` is applied to its outputs
-    here, for PyTorch stages of an artefact whose graph ends in one. ``batch`` bounds its batches.
-    """
+    """A loaded model on the way from weights to engine; ``batch`` bounds its batches."""
 
     name: str
     precision: Precision
     session: Session
-    preprocess: Preprocess
-    activation: Activation = "none"
     batch: Batch | None = None
     file: str | None = None
     sha256: str | None = None
-
-
-def form_of(preprocess: Preprocess) -> str:
-    """Return the name of the form in which images are fed: layout, and whether still raw."""
-    raw = preprocess.normalize_in_graph and preprocess.layout == "float32-nchw"
-    return f"{preprocess.layout}-raw" if raw else preprocess.layout
 
 
 class StageRunner(BaseRunner):  # type: ignore[misc]  # Polygraphy has no types
@@ -83,45 +63,17 @@ class StageRunner(BaseRunner):  # type: ignore[misc]  # Polygraphy has no types
         self._stage = stage
 
     def get_input_metadata_impl(self) -> TensorMetadata:
-        """Return the form of image that the stage takes, with any batch size."""
+        """Return the images that the stage takes, in any number."""
         spec = self._stage.session.inputs[0]
         shape = (None, *(size if isinstance(size, int) else None for size in spec.shape[1:]))
-        return TensorMetadata().add(form_of(self._stage.preprocess), np.dtype(spec.dtype), shape)
+        return TensorMetadata().add(IMAGES, np.dtype(spec.dtype), shape)
 
     def infer_impl(self, feed_dict: Feeds) -> OrderedDict[str, Array]:
         """Return the scores (N, C) of a batch, run in parts of a size that the stage takes."""
         begin = time.perf_counter()
-        scores = scores_of(self._stage, feed_dict[form_of(self._stage.preprocess)])
+        scores = scores_of(self._stage.session, feed_dict[IMAGES], batch=self._stage.batch)
         self.inference_time = time.perf_counter() - begin
         return OrderedDict({SCORES: scores})
-
-
-def scores_of(stage: Stage, images: Array) -> Array:
-    """Return (N, C) float32 scores; images are padded by the last one where a batch is too small.
-
-    Raises:
-        RunError: the runtime fails.
-    """
-    spec = stage.session.inputs[0]
-    smallest, largest = _batch_sizes(stage, len(images))
-    parts = []
-    for start in range(0, len(images), largest):
-        part = images[start : start + largest]
-        padding = max(0, smallest - len(part))
-        fed = np.concatenate([part, np.repeat(part[-1:], padding, axis=0)]) if padding else part
-        outputs = run(stage.session, {spec.name: fed})
-        parts.append(np.array(next(iter(outputs.values()))[: len(part)], dtype=np.float32))
-    scores = np.concatenate(parts)
-    if stage.activation == "softmax":
-        return softmax(scores).astype(np.float32)
-    return sigmoid(scores).astype(np.float32) if stage.activation == "sigmoid" else scores
-
-
-def _batch_sizes(stage: Stage, images: int) -> tuple[int, int]:
-    first = stage.session.inputs[0].shape[0]
-    if isinstance(first, int):
-        return first, first
-    return (stage.batch.min, stage.batch.max) if stage.batch else (1, max(1, images))
 
 
 def run_all(stages: tuple[Stage, ...], feeds: Iterable[Feeds], folder: Path) -> tuple[Array, ...]:
