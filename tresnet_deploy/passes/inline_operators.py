@@ -51,3 +51,4 @@ def _inline(model: ir.Model) -> None:
                 inlined.outputs[0].name = inlined.name
         pending.clear()
     common_passes.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
+    common_passes.ShapeInferencePass()(model)  # other passes ask for the shapes in between
