@@ -7,7 +7,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tresnet_deploy.contracts import Array, Batch, Feeds, Labels, Precision, Preprocess, TensorSpec
+from tresnet_deploy.contracts import (
+    Array,
+    Artifact,
+    Batch,
+    Feeds,
+    Labels,
+    Precision,
+    Preprocess,
+    Source,
+    TensorSpec,
+)
 from tresnet_deploy.images import ImageSet, scan
 from tresnet_deploy.parity import Stage
 
@@ -58,13 +68,22 @@ def make_stage() -> MakeStage:
 
 
 @pytest.fixture(scope="session")
-def preprocess() -> Preprocess:
-    return PREPROCESS
-
-
-@pytest.fixture(scope="session")
-def labels() -> Labels:
-    return LABELS
+def model() -> Artifact:
+    images = TensorSpec(name="pixels", dtype="float32", shape=("batch", 3, SIDE_PX, SIDE_PX))
+    scores = TensorSpec(name="logits", dtype="float32", shape=("batch", CLASSES))
+    return Artifact(
+        path=Path("deploy/tresnet_m.onnx"),
+        kind="onnx",
+        step="export",
+        sha256="hash of the graph",
+        architecture="tresnet_m",
+        precision="fp32",
+        inputs=(images,),
+        outputs=(scores,),
+        preprocess=PREPROCESS,
+        labels=LABELS,
+        source=Source(kind="random", location="", sha256="hash of the weights"),
+    )
 
 
 def stage(

@@ -21,7 +21,7 @@ from tresnet_deploy.metrics.multilabel import (
     mean_ap_interval,
     mean_average_precision,
 )
-from tresnet_deploy.metrics.scores import TOP, Flags, Integers, correct, sigmoid
+from tresnet_deploy.metrics.scores import TOP, Flags, Integers, correct, probabilities
 from tresnet_deploy.results import Accuracy
 
 Truth = Sequence[tuple[int, ...] | None]
@@ -67,8 +67,7 @@ def accuracy(
         targets = targets_of(chosen, scores.shape[1])
         if not targets.any():
             return None
-        scale = sigmoid if labels.activation == "none" else np.asarray
-        found = f1(scale(scores[rows]), targets, threshold=threshold)
+        found = f1(probabilities(scores[rows], labels), targets, threshold=threshold)
         return _of_several_labels(scores[rows], targets, theirs, found, seed=seed)
     if not chosen:
         return None

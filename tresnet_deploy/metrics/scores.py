@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from tresnet_deploy.contracts import Activation, Array
+from tresnet_deploy.contracts import Activation, Array, Labels
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
@@ -33,12 +33,15 @@ def best(scores: Array) -> Integers:
 
 
 def correct(scores: Array, labels: Integers, *, k: int = 1) -> Flags:
-    """Return (N,) whether ``labels`` (N,) is among the best ``k`` classes, ties by class index."""
+    """Return (N,) whether ``labels`` (N,) is among the best ``k`` classes, ties by class index.
+
+    An image whose scores hold a NaN is wrong.
+    """
     wide = _wide(scores)
     own = np.take_along_axis(wide, labels[:, None], axis=1)  # (N, 1)
     tied_before = (wide == own) & (np.arange(wide.shape[1]) < labels[:, None])
     rank = ((wide > own) | tied_before).sum(axis=1)
-    return np.asarray(rank < k)
+    return np.asarray((rank < k) & ~np.isnan(wide).any(axis=1))
 
 
 def overlap(reference: Array, candidate: Array, *, k: int = TOP) -> Floats:
@@ -98,6 +101,13 @@ def softmax(logits: Array) -> Floats:
 def sigmoid(logits: Array) -> Floats:
     """Return (N, C) independent probabilities; no overflow for large logits of either sign."""
     return np.asarray(0.5 * (1 + np.tanh(0.5 * _wide(logits))))
+
+
+def probabilities(scores: Array, labels: Labels) -> Floats:
+    """Return (N, C) probabilities of scores, which are logits unless the graph ends otherwise."""
+    if labels.activation != "none":
+        return _wide(scores)
+    return sigmoid(scores) if labels.multi_label else softmax(scores)
 
 
 def logits(scores: Array, activation: Activation) -> Floats:

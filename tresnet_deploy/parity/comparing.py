@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 
 from tresnet_deploy.artifacts import disk_error, locked
-from tresnet_deploy.contracts import Array, Feeds, Labels, Preprocess, Progress, no_progress
+from tresnet_deploy.contracts import Array, Artifact, Feeds, Preprocess, Progress, no_progress
 from tresnet_deploy.errors import RunError, UsageError
 from tresnet_deploy.images import ImageFile, ImageSet, batches
 from tresnet_deploy.metrics import F1_THRESHOLD
 from tresnet_deploy.parity.gates import Overrides
 from tresnet_deploy.parity.runs import IMAGES, Stage, run_all
-from tresnet_deploy.parity.verdicts import Ground, notes, stage_parity
+from tresnet_deploy.parity.verdicts import Ground, judge_stages, notes
 from tresnet_deploy.results import ParityReport
 from tresnet_deploy.scoring import DEFAULT_BATCH
 
@@ -44,19 +44,17 @@ def compare(
     reference: Stage,
     stages: tuple[Stage, ...],
     images: ImageSet,
-    preprocess: Preprocess,
+    model: Artifact,
     *,
-    architecture: str,
-    labels: Labels,
     folder: Path,
     settings: Settings | None = None,
     progress: Progress = no_progress,
 ) -> ParityReport:
     """Return the report of all ``stages``; Polygraphy's files replace those in ``folder``.
 
-    Each stage is compared with the reference, not with the one before, and all take images as
-    ``preprocess`` leaves them. Labels are used where ``images`` have them. Only scores are kept in
-    memory: 4 bytes for each image, class and stage.
+    Each stage is compared with the reference, not with the one before. All take images and answer
+    as ``model`` says, one of the files compared. Labels are used where ``images`` have them. Only
+    scores are kept in memory: 4 bytes for each image, class and stage.
 
     Raises:
         ImageError: no image is readable.
@@ -67,36 +65,32 @@ def compare(
     _check_names((reference, *stages))
     seen = _Seen()
     with _replacing(folder) as partial:
-        feeds = _feeds(images, preprocess, settings.batch, seen, progress)
+        feeds = _feeds(images, model.preprocess, settings.batch, seen, progress)
         first, *others = run_all((reference, *stages), feeds, partial)
+        _refuse_broken(first)
         names = tuple(images.name_of(file) for file in seen.files)
         (partial / "images.txt").write_text("".join(f"{name}\n" for name in names), "utf-8")
-    _refuse_broken(first)
     ground = Ground(
         scores=first,
         names=names,
         truth=tuple(file.labels for file in seen.files),
-        labels=labels,
-        class_names=images.class_names or labels.names,
+        labels=model.labels,
+        class_names=images.class_names or model.labels.names,
         overrides=settings.overrides,
         threshold=settings.threshold,
         seed=settings.seed,
     )
-    accuracy = ground.accuracy()
-    found = tuple(
-        stage_parity(stage, scores, ground, accuracy)
-        for stage, scores in zip(stages, others, strict=True)
-    )
+    judged = judge_stages(stages, others, ground)
     return ParityReport(
         reference=REFERENCE,
-        architecture=architecture,
+        architecture=model.architecture,
         images=len(names),
         image_source=images.source,
-        stages=found,
-        verdict="pass" if all(stage.passed for stage in found) else "fail",
-        reference_accuracy=accuracy,
+        stages=judged,
+        verdict="pass" if all(stage.passed for stage in judged) else "fail",
+        reference_accuracy=ground.accuracy(),
         skipped=tuple(seen.skipped),
-        notes=(*images.notes, *notes(ground, found)),
+        notes=(*images.notes, *notes(ground, judged)),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -54,10 +55,18 @@ class Ground:
         return self.class_names[index] if index < len(self.class_names) else str(index)
 
 
-def stage_parity(
+def judge_stages(
+    stages: Sequence[Stage], answers: Sequence[Array], ground: Ground
+) -> tuple[StageParity, ...]:
+    """Return everything that is known of ``stages``, which gave the scores ``answers``."""
+    reference = ground.accuracy()
+    pairs = zip(stages, answers, strict=True)
+    return tuple(_judge_stage(stage, scores, ground, reference) for stage, scores in pairs)
+
+
+def _judge_stage(
     stage: Stage, answers: Array, ground: Ground, reference_accuracy: Accuracy | None
 ) -> StageParity:
-    """Return everything that is known of ``stage``, which gave the scores ``answers`` (N, C)."""
     finite: Flags = np.asarray(np.isfinite(answers).all(axis=1))
     scores = np.where(finite[:, None], answers, np.float32(0))
     same = finite & (metrics.best(ground.scores) == metrics.best(scores))

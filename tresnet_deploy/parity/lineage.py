@@ -1,0 +1,162 @@
+"""From an engine back to its weights: which files lie between, and all of them opened as stages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from tresnet_deploy import artifacts, scoring, weights
+from tresnet_deploy.contracts import Artifact, FileDigest, Session
+from tresnet_deploy.errors import ArtifactError, UsageError
+from tresnet_deploy.parity.comparing import REFERENCE
+from tresnet_deploy.parity.runs import Stage
+from tresnet_deploy.registry import BACKENDS
+
+if TYPE_CHECKING:
+    from tresnet import TResNet
+
+_GRAPH_NAMES: Final = {
+    "fp32": "ONNX",
+    "fp16": "FP16 ONNX",
+    "bf16": "BF16 ONNX",
+    "int8": "Q/DQ ONNX",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lineage:
+    """The reference and all stages, in the order of the flow; ``notes`` name what is missing."""
+
+    reference: Stage
+    stages: tuple[Stage, ...]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class _Files:
+    """Files on the way to the engines, in the order of the flow, each once."""
+
+    found: list[Artifact] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def add(self, artifact: Artifact) -> None:
+        """Add ``artifact`` after everything that it was made from."""
+        for parent in reversed(artifact.parents):
+            self._add_parent(artifact, parent)
+        if artifact.sha256 not in {known.sha256 for known in self.found}:
+            self.found.append(artifact)
+
+    def _add_parent(self, child: Artifact, parent: FileDigest) -> None:
+        if parent.sha256 == child.source.sha256:
+            return  # the checkpoint: the reference is made from it anyway
+        try:
+            artifact = artifacts.read(child.path.with_name(parent.name))
+        except UsageError as error:
+            self.notes.append(f"{parent.name} is not compared: {error.message}")
+            return
+        if artifact.sha256 == parent.sha256:
+            self.add(artifact)
+        else:
+            self.notes.append(
+                f"{parent.name} is not compared: it was made anew after {child.path.name}"
+            )
+
+
+@contextmanager
+def opened(engines: tuple[Artifact, ...], *, quiet: bool = False) -> Iterator[Lineage]:
+    """Give the eager FP32 reference, its deploy form, and every file that led to ``engines``.
+
+    The reference has the original weights, loaded again from where the artefacts say they are.
+
+    Raises:
+        UnavailableError: PyTorch, an engine's runtime or the published weights are not here.
+        UsageError: the engines are not of one model, or its checkpoint is gone.
+        ArtifactError: the checkpoint has changed.
+        RunError: a runtime refuses a file.
+    """
+    first = _common(engines)
+    files = _Files()
+    for engine in engines:
+        files.add(engine)
+    with ExitStack() as held:
+        reference, deploy_form = _pytorch_stages(first, held, quiet=quiet)
+        yield Lineage(
+            reference=reference,
+            stages=(deploy_form, *(_stage(found, files.found, held) for found in files.found)),
+            notes=tuple(dict.fromkeys(files.notes)),
+        )
+
+
+def _common(engines: tuple[Artifact, ...]) -> Artifact:
+    """Return the first engine, after making sure that all take and give the same."""
+    first, *others = engines
+    for other in others:
+        for what, mine, theirs in (
+            ("weights", first.source.sha256, other.source.sha256),
+            ("preprocessing", first.preprocess, other.preprocess),
+            ("outputs", first.labels, other.labels),
+        ):
+            if mine != theirs:
+                raise UsageError(
+                    f"{first.path.name} and {other.path.name} have different {what}, so they "
+                    "cannot share one reference",
+                    hints=tuple(f"tresnet-deploy compare {e.path}" for e in engines),
+                )
+    return first
+
+
+def _pytorch_stages(artifact: Artifact, held: ExitStack, *, quiet: bool) -> tuple[Stage, Stage]:
+    """Return the network with its original weights, and its deploy form."""
+    BACKENDS.load("pytorch")  # says how to install PyTorch, where it is missing
+    from tresnet.deploy_form import deploy_form
+
+    original = weights.load(artifact.source, quiet=quiet).model
+    folded = deploy_form(original)
+    stages = [
+        Stage(name=name, precision="fp32", session=_eager(network, artifact, held))
+        for name, network in ((REFERENCE, original), ("deploy form", folded))
+    ]
+    return stages[0], stages[1]
+
+
+def _eager(network: TResNet, artifact: Artifact, held: ExitStack) -> Session:
+    from tresnet_deploy.backends import pytorch
+    from tresnet_deploy.eager import Deployed
+
+    module = Deployed(network, artifact.preprocess, artifact.labels.activation).eval()
+    session: Session = pytorch.session(module, artifact.inputs, artifact.outputs)
+    held.callback(session.close)
+    return session
+
+
+def _stage(artifact: Artifact, all_files: list[Artifact], held: ExitStack) -> Stage:
+    session = scoring.load(artifact)
+    held.callback(session.close)
+    return Stage(
+        name=_name(artifact, all_files),
+        precision=artifact.precision,
+        session=session,
+        batch=artifact.batch,
+        file=artifact.path.name,
+        sha256=artifact.sha256,
+    )
+
+
+def _name(artifact: Artifact, all_files: list[Artifact]) -> str:
+    """Return what the stage is called: by kind, and by file where a kind occurs twice."""
+    same = [other for other in all_files if _kind_name(other) == _kind_name(artifact)]
+    kind = _kind_name(artifact)
+    return kind if len(same) == 1 else f"{kind}, {artifact.path.name}"
+
+
+def _kind_name(artifact: Artifact) -> str:
+    if artifact.kind == "engine":
+        return f"engine ({artifact.backend})"
+    if artifact.kind == "onnx":
+        return _GRAPH_NAMES[artifact.precision]
+    raise ArtifactError(
+        f"{artifact.path} is a {artifact.kind}: there is nothing to compare it with yet",
+        hints=(f"tresnet-deploy export --checkpoint {artifact.path}",),
+    )
