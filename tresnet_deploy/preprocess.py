@@ -17,7 +17,7 @@ from typing import Literal, get_args
 
 import msgspec
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tresnet.architecture import MIN_IMAGE_PX, SPACE_TO_DEPTH_BLOCK, InputRule
 from tresnet_deploy.contracts import Array, Layout, Preprocess
@@ -151,13 +151,13 @@ def _explained(path: Path) -> Iterator[None]:
             "decompression bomb",
             hints=("scale the image down first",),
         ) from error
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         empty = path.is_file() and not path.stat().st_size
         reason = "is empty" if empty else f"is no image of these formats: {', '.join(FORMATS)}"
         raise ImageError(f"{path} {reason}") from error
     except _BROKEN as error:
-        reason = error.strerror if isinstance(error, OSError) else None
-        raise ImageError(f"{path} cannot be decoded: {reason or error}") from error
+        cause = error.strerror if isinstance(error, OSError) else None
+        raise ImageError(f"{path} cannot be decoded: {cause or error}") from error
 
 
 def _upright(image: Image.Image) -> Image.Image:
