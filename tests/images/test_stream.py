@@ -52,7 +52,7 @@ def test_unreadable_images_are_skipped_with_their_reasons(make_folder: MakeFolde
     ]
     skipped = [(s.file.path.name, s.reason) for batch in given for s in batch.skipped]
     assert [name for name, _ in skipped] == ["0001.png", "0005.png"]
-    assert skipped[0][1] == f"{folder / '0001.png'} is empty"
+    assert skipped[0][1] == "is empty"
 
 
 def test_no_batch_is_empty_however_many_are_unreadable(make_folder: MakeFolder) -> None:
@@ -77,7 +77,9 @@ def test_nothing_readable_at_all_is_an_error_with_the_first_reason(
     folder = make_folder(*numbered(2))
     for name in numbered(2):
         (folder / name).write_bytes(b"")
-    with pytest.raises(ImageError, match=r"none of the 2 images .* because .*0000\.png is empty"):
+    with pytest.raises(
+        ImageError, match=r"none of the 2 images is readable .*: 0000\.png is empty"
+    ):
         list(batches(scan(folder), SMALL, 1))
 
 

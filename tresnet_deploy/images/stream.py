@@ -22,7 +22,7 @@ _MAX_WORKERS = 8  # decoding feeds one engine; more threads only hold more pictu
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Skipped:
-    """An image that could not be used, and why."""
+    """An image that could not be used, and why: "is empty", without the name again."""
 
     file: ImageFile
     reason: str
@@ -70,7 +70,8 @@ def batches(
         if isinstance(result, ImageError):
             if strict:
                 raise result
-            skipped.append(Skipped(file=file, reason=result.message))
+            reason = result.message.removeprefix(f"{file.path} ")
+            skipped.append(Skipped(file=file, reason=reason))
             continue
         if len(files) == size:
             yield ImageBatch(files=tuple(files), array=np.stack(arrays), skipped=tuple(skipped))
@@ -80,8 +81,8 @@ def batches(
         files.append(file)
         arrays.append(result)
     if not files:
-        first = f", the first because {skipped[0].reason}" if skipped else ""
-        raise ImageError(f"none of the {total} images ({image_set.source}) is readable{first}")
+        first = f": {image_set.name_of(skipped[0].file)} {skipped[0].reason}" if skipped else ""
+        raise ImageError(f"none of the {total} images is readable ({image_set.source}){first}")
     yield ImageBatch(files=tuple(files), array=np.stack(arrays), skipped=tuple(skipped))
     progress(total, total, what)
 
