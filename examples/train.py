@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import fashion_mnist
 import numpy as np
@@ -72,7 +72,9 @@ def build(recipe: Recipe, *, norm: NormKind) -> TResNet:
         for module in model.modules():
             if isinstance(module, ActivatedNorm):
                 module.weight[torch.rand(len(module.weight)) < recipe.negative_gammas] *= -1
-    return model.to(memory_format=torch.channels_last)  # three times as fast on a CPU
+    # A step takes a seventh less time on a CPU (measured); torch's stubs lack this form of `to`.
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return model
 
 
 def network_input(images: Tensor, image_px: int) -> Tensor:
@@ -95,13 +97,13 @@ def augmented(images: Tensor, shift_px: int) -> Tensor:
 
 
 def training_batches(split: Split, recipe: Recipe) -> Iterator[tuple[Tensor, Tensor]]:
-    """Endless augmented batches of network inputs and classes, in a new order each epoch."""
+    """All batches of network inputs and classes of a training, in a new order each epoch."""
     images, labels = torch.from_numpy(split.images), torch.from_numpy(split.labels)
     per_epoch = len(split) // recipe.batch
     for epoch in range(recipe.small_epochs + recipe.epochs):
         image_px = recipe.small_px if epoch < recipe.small_epochs else IMAGE_PX
         order = torch.randperm(len(split))[: per_epoch * recipe.batch]
-        for rows in order.split(recipe.batch):
+        for rows in order.reshape(per_epoch, recipe.batch):
             yield network_input(augmented(images[rows], recipe.shift_px), image_px), labels[rows]
 
 
@@ -109,8 +111,9 @@ def train(model: nn.Module, split: Split, recipe: Recipe, *, max_steps: int | No
     """Train in place by SGD with one cycle of the learning rate; weights alone decay."""
     weights = [p for p in model.parameters() if p.ndim > 1]
     others = [p for p in model.parameters() if p.ndim <= 1]  # gammas and biases
+    groups: list[dict[str, Any]] = [{"params": weights}, {"params": others, "weight_decay": 0.0}]
     optimizer = torch.optim.SGD(
-        [{"params": weights}, {"params": others, "weight_decay": 0.0}],
+        groups,
         lr=recipe.learning_rate,
         momentum=recipe.momentum,
         weight_decay=recipe.weight_decay,
@@ -183,14 +186,15 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
+    recipe = Recipe()
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     add = parser.add_argument
     add("--data", type=Path, required=True, help="folder of Fashion-MNIST's idx files")
     add("--output", type=Path, required=True, help="the .safetensors file to write")
     add("--seed", type=int, default=0)
-    add("--small-epochs", type=int, default=Recipe.small_epochs, help="at 32 px")
-    add("--epochs", type=int, default=Recipe.epochs, help="at 64 px")
-    add("--batch", type=int, default=Recipe.batch, help="images a step")
+    add("--small-epochs", type=int, default=recipe.small_epochs, help="at 32 px")
+    add("--epochs", type=int, default=recipe.epochs, help="at 64 px")
+    add("--batch", type=int, default=recipe.batch, help="images a step")
     add("--steps", type=int, help="stop after so many batches, to try things out")
     add("--norm", choices=("batchnorm", "inplace_abn", "auto"), default="batchnorm")
     add("--test", action="store_true", help="measure the test part too, once all is decided")
