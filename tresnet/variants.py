@@ -252,11 +252,10 @@ def _key(name: str) -> str:
 def find(name: str) -> Variant:
     """The variant of that name: "l", "L", "tresnet_l" and "tresnet-l" are all the same row.
 
-    "m_x0.25" is M with a quarter of its width, under the name that `Variant.scaled` gives it.
+    "m_x0.25" is M with a quarter of its width, as `Variant.scaled` names it.
 
     Raises:
         UnknownVariantError: no such row; the message names the nearest ones.
-        ArchitectureError: a width factor of 0.
     """
     rows = {_key(known): row for row in VARIANTS for known in (row.name, *row.aliases)}
     if (row := rows.get(_key(name))) is not None:
