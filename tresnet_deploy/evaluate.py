@@ -50,7 +50,7 @@ def evaluate(
     skipped: list[str] = []
     begin = time.perf_counter()
     for loaded in batches(images, artifact.preprocess, size, strict=strict, progress=progress):
-        skipped.extend(f"{images.name_of(s.file)}: {s.reason}" for s in loaded.skipped)
+        skipped.extend(f"{images.name_of(s.file)} {s.reason}" for s in loaded.skipped)
         rows = metrics.usable([file.labels for file in loaded.files], labels)
         if len(rows):
             scores = scores_of(session, loaded.array[rows], batch=artifact.batch)

@@ -44,7 +44,7 @@ def predict(
     skipped: list[str] = []
     size = preferred_batch(session, artifact.batch)
     for loaded in batches(images, artifact.preprocess, size, strict=strict, progress=progress):
-        skipped.extend(skip.reason for skip in loaded.skipped)
+        skipped.extend(f"{images.name_of(s.file)} {s.reason}" for s in loaded.skipped)
         scores = scores_of(session, loaded.array, batch=artifact.batch)
         probabilities = metrics.probabilities(scores, artifact.labels)
         for file, row in zip(loaded.files, probabilities, strict=True):

@@ -19,16 +19,19 @@ from tresnet_deploy.parity.gates import Overrides
 from tresnet_deploy.parity.runs import IMAGES, Stage, run_all
 from tresnet_deploy.parity.verdicts import Ground, judge_stages, notes
 from tresnet_deploy.results import ParityReport
-from tresnet_deploy.scoring import DEFAULT_BATCH
+from tresnet_deploy.scoring import preferred_batch
 
 REFERENCE = "eager FP32 PyTorch with the original weights"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How to compare: batch size, gates, the threshold of CF1 and OF1, the bootstrap's seed."""
+    """How to compare: batch size, gates, the threshold of CF1 and OF1, the bootstrap's seed.
 
-    batch: int = DEFAULT_BATCH
+    ``batch`` None runs as many images together as the last stage prefers.
+    """
+
+    batch: int | None = None
     overrides: Overrides = field(default_factory=Overrides)
     threshold: float = F1_THRESHOLD
     seed: int = 0
@@ -65,7 +68,8 @@ def compare(
     _check_names((reference, *stages))
     seen = _Seen()
     with _replacing(folder) as partial:
-        feeds = _feeds(images, model.preprocess, settings.batch, seen, progress)
+        size = settings.batch or preferred_batch(stages[-1].session, stages[-1].batch)
+        feeds = _feeds(images, model.preprocess, size, seen, progress)
         first, *others = run_all((reference, *stages), feeds, partial)
         _refuse_broken(first)
         names = tuple(images.name_of(file) for file in seen.files)
@@ -106,7 +110,7 @@ def _feeds(
     """Give batches, noting which images they hold and which could not be read."""
     for batch in batches(images, preprocess, size, progress=progress):
         seen.files.extend(batch.files)
-        seen.skipped.extend(f"{images.name_of(s.file)}: {s.reason}" for s in batch.skipped)
+        seen.skipped.extend(f"{images.name_of(s.file)} {s.reason}" for s in batch.skipped)
         yield {IMAGES: batch.array}
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from tresnet_deploy.contracts import Precision
@@ -55,15 +55,21 @@ DEFAULTS: Final[Mapping[Precision, Bounds]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overrides:
-    """Bounds that the user set, None where the default holds.
+    """Bounds that the user set for stages of ``precisions``, None where the default holds.
 
     ``min_agreement`` is over all images, ``max_drop`` in fractions of 1 and not of the reference.
+    A bound meant for an INT8 engine does not loosen those of the FP32 stages before it.
     """
 
     min_cosine: float | None = None
     min_agreement: float | None = None
     max_drop: float | None = None
     max_error: float | None = None
+    precisions: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8")
+
+    def of(self, precision: Precision) -> Overrides:
+        """Return what holds for a stage of ``precision``."""
+        return self if precision in self.precisions else Overrides()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,20 +93,14 @@ class Findings:
 
 def bounds_for(precision: Precision, overrides: Overrides) -> Bounds:
     """Return the bounds of ``precision``; a cosine bound of the user's also moves what is clear."""
-    default = DEFAULTS[precision]
-    if overrides.min_cosine is None:
-        return default
-    return Bounds(
-        min_cosine=overrides.min_cosine,
-        min_agreement=default.min_agreement,
-        max_drop=default.max_drop,
-        max_error=default.max_error,
-    )
+    default, asked = DEFAULTS[precision], overrides.of(precision).min_cosine
+    return default if asked is None else replace(default, min_cosine=asked)
 
 
 def judge(findings: Findings, precision: Precision, overrides: Overrides) -> tuple[Gate, ...]:
     """Return every gate that applies to a stage of ``precision``, passed or not."""
     bounds = bounds_for(precision, overrides)
+    overrides = overrides.of(precision)
     return (
         _at_most("images with NaN or Inf", findings.non_finite, 0),
         *_error_gate(findings, bounds, overrides),

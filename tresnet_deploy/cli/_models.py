@@ -1,0 +1,38 @@
+"""Which model file a command works on: the one that is named, or the newest engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tresnet_deploy.cli._options import say
+from tresnet_deploy.contracts import Artifact
+
+_BUILD = "tresnet-deploy build-engine"
+
+
+def model_at(path: Path | None, folder: Path) -> Artifact:
+    """Return the engine or ONNX file at ``path``, or the newest engine of ``folder``.
+
+    Raises:
+        UsageError: there is no such file, or no engine.
+        ArtifactError: the file is not what its sidecar says, or has none.
+    """
+    from tresnet_deploy import artifacts, graph_files
+
+    if path is not None and path.suffix == ".onnx":
+        return graph_files.artifact_of(path)
+    if path is not None:
+        return artifacts.read(path)
+    newest = artifacts.newest(folder, want=_is_engine, what="engine", how=_BUILD)
+    say(f"taking the newest engine, {newest.path}")
+    return newest
+
+
+def described(artifact: Artifact) -> str:
+    """Return what ``artifact`` is, in a few words."""
+    runtime = artifact.backend or "ONNX"
+    return f"{artifact.path.name} ({artifact.architecture}, {runtime}, {artifact.precision})"
+
+
+def _is_engine(artifact: Artifact) -> bool:
+    return artifact.kind == "engine"
