@@ -6,8 +6,8 @@ A :class:`~tresnet_deploy.contracts.Source` is written into each artefact, so th
 can load the same weights again, or say that they are no longer the same.
 """
 
-from tresnet_deploy.weights.hub import published
+from tresnet_deploy.weights.hub import cache_folder, published
 from tresnet_deploy.weights.seeded import random_checkpoint
 from tresnet_deploy.weights.sources import RANDOM, load, resolve
 
-__all__ = ["RANDOM", "load", "published", "random_checkpoint", "resolve"]
+__all__ = ["RANDOM", "cache_folder", "load", "published", "random_checkpoint", "resolve"]

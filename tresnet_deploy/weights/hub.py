@@ -90,6 +90,15 @@ def cached(weights: Weights, *, cache_dir: Path | None = None) -> Path | None:
     return path
 
 
+def cache_folder() -> Path | None:
+    """Return where huggingface_hub keeps its files, or None where it is not installed."""
+    try:
+        from huggingface_hub import constants
+    except ImportError:
+        return None
+    return Path(constants.HF_HUB_CACHE)
+
+
 def _ask(weights: Weights, endpoint: str | None) -> HfFileMetadata:
     """Return what the hub says of the file, from one short request."""
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
