@@ -114,6 +114,12 @@ def labels_for(checkpoint: Checkpoint, options: ExportOptions) -> Labels:
     )
 
 
+def file_name(checkpoint: Checkpoint) -> str:
+    """Return what the ONNX file of this network is called: after its row of the table."""
+    name = checkpoint.architecture.name
+    return f"{name if name.isidentifier() else 'tresnet'}.onnx"
+
+
 def export(
     checkpoint: Checkpoint,
     target: Path,
