@@ -49,7 +49,7 @@ _BRIGHTNESS: Final = (0.25, 0.75)
 
 def description_sha256(variant: str, *, seed: int, classes: int) -> str:
     """Return the hash that names these weights: of their recipe, since they are in no file."""
-    text = f"tresnet-deploy random {_RECIPE} {find(variant).name} {seed} {classes}"
+    text = f"random weights, recipe {_RECIPE}: {find(variant).name} {seed} {classes}"
     return hashlib.sha256(text.encode()).hexdigest()
 
 
