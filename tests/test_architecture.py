@@ -41,7 +41,7 @@ FLOORS = {
     "tresnet_deploy.build": 6,
     "tresnet_deploy.parity": 6,
     "tresnet_deploy.benchmark": 6,
-    "tresnet_deploy.contestants": 6,
+    "tresnet_deploy.contestants": 7,
     "tresnet_deploy.evaluate": 6,
     "tresnet_deploy.predict": 6,
     "tresnet_deploy.inspection": 6,

@@ -125,26 +125,32 @@ def _check_digest(digest: FileDigest, sidecar: Path) -> None:
         )
 
 
-def newest(folder: Path, *, want: Callable[[Artifact], bool], what: str, how: str) -> Artifact:
-    """Return the youngest artefact in ``folder`` that ``want`` accepts, fully checked.
+def listed(folder: Path, *, want: Callable[[Artifact], bool]) -> tuple[Artifact, ...]:
+    """Return the artefacts in ``folder`` that ``want`` accepts, oldest first, hashes not checked.
 
-    ``what`` names it in the error and ``how`` is the command that makes one. A sidecar that cannot
-    be read is passed over with a warning: one damaged file must not block all others.
-
-    Raises:
-        UsageError: there is none.
+    A sidecar that cannot be read is passed over with a warning: it must not block all others.
     """
-    found: list[tuple[str, Path]] = []
-    for sidecar in sorted(folder.glob("*.json")):
+    found: list[Artifact] = []
+    for sidecar in folder.glob("*.json"):
         path = sidecar.with_suffix("")
         try:
             if path.is_file() and want(artifact := _read_sidecar(sidecar, path)):
-                found.append((artifact.created, path))
+                found.append(artifact)
         except (ArtifactError, OSError) as error:
             _log.warning("passing over %s: %s", path, error)
+    return tuple(sorted(found, key=lambda artifact: (artifact.created, artifact.path)))
+
+
+def newest(folder: Path, *, want: Callable[[Artifact], bool], what: str, how: str) -> Artifact:
+    """Return the youngest artefact in ``folder`` that ``want`` accepts, fully checked.
+
+    Raises:
+        UsageError: there is none; ``what`` names it and ``how`` is the command that makes one.
+    """
+    found = listed(folder, want=want)
     if not found:
         raise UsageError(f"there is no {what} in {folder}/", hints=(how,))
-    return read(max(found)[1])
+    return read(found[-1].path)
 
 
 @contextmanager

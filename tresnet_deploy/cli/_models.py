@@ -28,6 +28,22 @@ def model_at(path: Path | None, folder: Path) -> Artifact:
     return newest
 
 
+def engines_of(folder: Path) -> tuple[Artifact, ...]:
+    """Return all engines in ``folder`` of the newest one's weights, oldest first.
+
+    Raises:
+        UsageError: there is no engine.
+        ArtifactError: an engine is not what its sidecar says.
+    """
+    from tresnet_deploy import artifacts
+
+    last = artifacts.newest(folder, want=_is_engine, what="engine", how=_BUILD)
+    found = artifacts.listed(
+        folder, want=lambda each: _is_engine(each) and each.source.sha256 == last.source.sha256
+    )
+    return tuple(artifacts.read(each.path) for each in found)
+
+
 def described(artifact: Artifact) -> str:
     """Return what ``artifact`` is, in a few words."""
     runtime = artifact.backend or "ONNX"

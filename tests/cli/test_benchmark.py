@@ -1,0 +1,171 @@
+"""The benchmark command: real sessions of a tiny graph, a schedule of milliseconds."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tresnet_deploy import artifacts, contestants
+from tresnet_deploy.artifacts import from_json, to_json
+from tresnet_deploy.contracts import Artifact, Labels
+from tresnet_deploy.results import BenchmarkReport, Gate, ParityReport, StageParity
+
+from .conftest import NAMES, Command, save_classifier
+
+FAST = ("--rounds", 2, "--seconds", 0.005, "--quick", "--batches", "1,2")
+
+
+@pytest.fixture
+def engine(tmp_path: Path) -> Artifact:
+    """A graph that ONNX Runtime runs as it is, filed as an engine."""
+    path = tmp_path / "stripes.fp32.onnxruntime.onnx"
+    artifact = save_classifier(path, labels=Labels(classes=len(NAMES), names=NAMES))
+    filed = replace(artifact, kind="engine", step="build-engine", backend="onnxruntime")
+    artifacts.sidecar_of(path).write_bytes(to_json(filed))
+    return filed
+
+
+def file_parity(engine: Artifact, *, passed: bool) -> None:
+    gate = Gate(name="same top-1", value=0.5, bound=0.9, direction="at least", passed=passed)
+    stage = StageParity(
+        stage="engine (onnxruntime)",
+        precision="fp32",
+        file=engine.path.name,
+        max_abs=0.0,
+        mean_abs=0.0,
+        cosine_min=1.0,
+        snr_db=None,
+        top1_agreement=0.5,
+        top5_agreement=1.0,
+        flips=(),
+        gates=(gate,),
+        sha256=engine.sha256,
+    )
+    report = ParityReport(
+        reference="eager",
+        architecture="tresnet_m",
+        images=2,
+        image_source="two images",
+        stages=(stage,),
+        verdict="pass" if passed else "fail",
+    )
+    engine.path.with_name("parity.json").write_bytes(to_json(report))
+
+
+def test_benchmark_times_the_engines_of_a_folder_and_files_all_samples(
+    command: Command, engine: Artifact, class_folders: Path
+) -> None:
+    folder = engine.path.parent
+    done = command("benchmark", "-o", folder, "--images", class_folders, *FAST)
+    assert done.code == 0, done.err
+    assert "latency, batch 1" in done.out
+    assert "throughput, batch 2" in done.out
+    assert "onnxruntime fp32" in done.out
+    assert "not for publication" in done.out
+    assert "PyTorch is left out" in done.err
+    assert f"saved: {folder / 'benchmark.json'}" in done.err
+    report = from_json((folder / "benchmark.json").read_bytes(), BenchmarkReport, name="report")
+    assert [len(row.samples_ms) for row in report.rows] == [2, 2, 2]
+    assert {row.parity for row in report.rows} == {"not checked"}
+
+
+def test_benchmark_prints_json(command: Command, engine: Artifact, class_folders: Path) -> None:
+    done = command(
+        "benchmark", engine.path, "--format", "json", "--images", class_folders, *FAST, "-q"
+    )
+    assert done.code == 0, done.err
+    report = from_json(done.out.encode(), BenchmarkReport, name="stdout")
+    assert not report.publishable
+    assert report.architecture == "tresnet_m"
+
+
+def test_an_engine_that_passed_parity_is_marked_by_its_hash(
+    command: Command, engine: Artifact, class_folders: Path
+) -> None:
+    file_parity(engine, passed=True)
+    done = command("benchmark", engine.path, "--images", class_folders, *FAST)
+    assert done.code == 0, done.err
+    assert "onnxruntime fp32  pass" in done.out
+
+
+def test_an_engine_that_failed_parity_shows_no_ratio_and_ends_with_1(
+    command: Command, engine: Artifact, class_folders: Path
+) -> None:
+    file_parity(engine, passed=False)
+    done = command("benchmark", engine.path, "--images", class_folders, *FAST, "-q")
+    assert done.code == 1
+    assert "no speed-up is claimed" in done.out
+    row = next(line for line in done.out.splitlines() if "onnxruntime fp32  fail" in line)
+    assert " - " in row
+    assert "error: failed parity, so no speed-up counts: onnxruntime fp32" in done.err
+    assert "try: tresnet-deploy compare" in done.err
+
+
+def test_a_parity_report_of_other_bytes_says_nothing_about_an_engine(
+    command: Command, engine: Artifact, class_folders: Path
+) -> None:
+    file_parity(replace(engine, sha256="f" * 64), passed=False)
+    done = command("benchmark", engine.path, "--images", class_folders, *FAST)
+    assert done.code == 0
+    assert "not checked" in done.out
+
+
+def test_a_speed_up_that_is_asked_for_and_missed_ends_with_1(
+    command: Command, engine: Artifact, class_folders: Path
+) -> None:
+    done = command(
+        "benchmark", engine.path, "--images", class_folders, *FAST, "--min-speedup", 3, "-q"
+    )
+    assert done.code == 1
+    assert "is 1.00 times as fast at the lower end (latency, batch 1), not at least 3" in done.err
+
+
+def test_two_engines_of_one_kind_are_told_apart_by_file(
+    command: Command, engine: Artifact, class_folders: Path
+) -> None:
+    second = engine.path.with_name("other.fp32.onnxruntime.onnx")
+    shutil.copy(engine.path, second)
+    shutil.copy(artifacts.sidecar_of(engine.path), artifacts.sidecar_of(second))
+    done = command("benchmark", "-o", engine.path.parent, "--images", class_folders, *FAST)
+    assert done.code == 0, done.err
+    assert "onnxruntime fp32, stripes.fp32.onnxruntime.onnx" in done.out
+    assert "onnxruntime fp32, other.fp32.onnxruntime.onnx" in done.out
+
+
+def test_a_folder_without_engines_says_how_to_make_one(command: Command, tmp_path: Path) -> None:
+    done = command("benchmark", "-o", tmp_path)
+    assert (done.code, done.out) == (2, "")
+    assert done.err == (
+        f"error: there is no engine in {tmp_path}/\n  try: tresnet-deploy build-engine\n"
+    )
+
+
+@pytest.mark.parametrize("batches", ["0", "1,", "1,x", "-1", "1,99999"])
+def test_batch_sizes_that_are_none_are_a_usage_error(command: Command, batches: str) -> None:
+    done = command("benchmark", "--batches", batches)
+    assert done.code == 2
+    assert "is no list of numbers from 1 to 4096" in done.err
+
+
+def test_a_parity_report_that_cannot_be_read_is_named(
+    command: Command, engine: Artifact, class_folders: Path
+) -> None:
+    engine.path.with_name("parity.json").write_text("{")
+    done = command("benchmark", engine.path, "--images", class_folders, *FAST)
+    assert done.code == 2
+    assert "parity.json is not a readable ParityReport" in done.err
+
+
+def test_few_images_are_repeated_to_fill_a_batch(class_folders: Path) -> None:
+    from tresnet_deploy.contracts import Preprocess
+    from tresnet_deploy.images import scan
+
+    images = scan(class_folders / "ant")
+    pictures = contestants.pictures_of(images)
+    batch = pictures(Preprocess(height_px=16, width_px=16), 8)
+    assert batch.shape == (8, 3, 16, 16)
+    assert (batch[0] == batch[5]).all()
+    assert (batch[0] != batch[1]).any()
