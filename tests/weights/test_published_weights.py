@@ -1,14 +1,8 @@
 """Published weights by name: fetched once, checked always, and three ways out without a network."""
 
-import hashlib
 import logging
-import re
 import socket
 import sys
-import threading
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -16,123 +10,25 @@ from huggingface_hub import constants
 
 from tresnet.errors import UnknownVariantError
 from tresnet_deploy.errors import ArtifactError, UnavailableError
-from tresnet_deploy.weights import published
-
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
+from tresnet_deploy.weights import cache_folder, published
 
 
-@dataclass
-class Hub:
-    """What the server holds, how it misbehaves, and what it was asked."""
-
-    content: bytes = b"weights"
-    path: str = "/timm/tresnet_m.miil_in1k/resolve/main/model.safetensors"
-    status: int = 200
-    delay_s: float = 0.0
-    etag: str | None = None  # instead of the sha256 of the content
-    cuts: int = 0  # so many transfers break off half-way
-    requests: list[str] = field(default_factory=list)
-    endpoint: str = ""
-    storage: str = ""  # another host name, as the real hub keeps large files elsewhere
-
-    @property
-    def sha256(self) -> str:
-        return hashlib.sha256(self.content).hexdigest()
-
-
-def handler_of(hub: Hub) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        stopped = threading.Event()
-
-        def do_HEAD(self) -> None:
-            self.answer()
-
-        def do_GET(self) -> None:
-            self.answer()
-
-        def answer(self) -> None:
-            hub.requests.append(f"{self.command} {self.path}")
-            self.stopped.wait(hub.delay_s)
-            if self.path == "/blob":
-                self.send_blob()
-            elif hub.status != 200 or self.path != hub.path:
-                self.send_response(hub.status if hub.status != 200 else 404)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-            else:  # as the hub answers for large files: where they lie, and what they are
-                self.send_response(302)
-                self.send_header("Location", f"{hub.storage}/blob")
-                self.send_header("X-Repo-Commit", COMMIT)
-                self.send_header("X-Linked-ETag", f'"{hub.etag or hub.sha256}"')
-                self.send_header("X-Linked-Size", str(len(hub.content)))
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-        def send_blob(self) -> None:
-            wanted = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-            start = int(wanted[1]) if wanted else 0
-            rest = hub.content[start:]
-            self.send_response(206 if wanted else 200)
-            self.send_header("Content-Length", str(len(rest)))
-            if wanted:
-                last = len(hub.content) - 1
-                self.send_header("Content-Range", f"bytes {start}-{last}/{len(hub.content)}")
-            self.end_headers()
-            if self.command == "GET":
-                hub.cuts -= 1
-                self.wfile.write(rest if hub.cuts < 0 else rest[: len(rest) // 2])
-            self.close_connection = True
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    return Handler
-
-
-@pytest.fixture
-def hub() -> Iterator[Hub]:
-    hub = Hub()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler_of(hub))
-    hub.endpoint = f"http://127.0.0.1:{server.server_port}"
-    hub.storage = f"http://localhost:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield hub
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
-@pytest.fixture
-def no_hub() -> str:
-    """An endpoint where nothing listens."""
-    return "http://127.0.0.1:9"
-
-
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Short limits and no pauses between the library's retries."""
-    monkeypatch.setattr("tresnet_deploy.weights.hub._ANSWER_LIMIT_S", 0.2)
-    monkeypatch.setattr(constants, "HF_HUB_DOWNLOAD_TIMEOUT", 0.2)
-    monkeypatch.setattr("huggingface_hub.file_download.time.sleep", lambda _seconds: None)
-
-
-def fetch(hub: Hub, cache: Path) -> Path:
+def fetch(hub, cache: Path) -> Path:
     return published("m", "miil_in1k", cache_dir=cache, endpoint=hub.endpoint)
 
 
-def gets(hub: Hub) -> int:
+def gets(hub) -> int:
     return sum(request.startswith("GET") for request in hub.requests)
 
 
-def test_the_file_is_fetched_and_cached_under_its_hash(hub: Hub, tmp_path: Path) -> None:
+def test_the_file_is_fetched_and_cached_under_its_hash(hub, tmp_path: Path) -> None:
     path = fetch(hub, tmp_path)
     assert path.name == "model.safetensors"
     assert path.read_bytes() == hub.content
     assert path.resolve().name == hub.sha256
 
 
-def test_a_second_call_downloads_nothing(hub: Hub, tmp_path: Path) -> None:
+def test_a_second_call_downloads_nothing(hub, tmp_path: Path) -> None:
     fetch(hub, tmp_path)
     before = gets(hub)
     fetch(hub, tmp_path)
@@ -140,7 +36,7 @@ def test_a_second_call_downloads_nothing(hub: Hub, tmp_path: Path) -> None:
 
 
 def test_a_warmed_cache_works_without_the_hub(
-    hub: Hub, no_hub: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    hub, no_hub: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = fetch(hub, tmp_path)
     with caplog.at_level(logging.INFO):
@@ -149,7 +45,7 @@ def test_a_warmed_cache_works_without_the_hub(
 
 
 @pytest.mark.parametrize("status", [401, 404, 500, 503])
-def test_a_warmed_cache_works_when_the_hub_refuses(hub: Hub, tmp_path: Path, status: int) -> None:
+def test_a_warmed_cache_works_when_the_hub_refuses(hub, tmp_path: Path, status: int) -> None:
     path = fetch(hub, tmp_path)
     hub.status = status
     assert fetch(hub, tmp_path) == path
@@ -173,7 +69,7 @@ def test_without_a_network_one_error_shows_three_ways_out(no_hub: str, tmp_path:
     ("status", "words"), [(401, "Unauthorized"), (404, "Not Found"), (503, "Service Unavailable")]
 )
 def test_a_refusal_of_the_hub_is_reported_with_its_status(
-    hub: Hub, tmp_path: Path, status: int, words: str
+    hub, tmp_path: Path, status: int, words: str
 ) -> None:
     hub.status = status
     with pytest.raises(UnavailableError, match=f"it answered {status} {words}"):
@@ -181,7 +77,7 @@ def test_a_refusal_of_the_hub_is_reported_with_its_status(
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_hub_that_does_not_answer_is_asked_once(hub: Hub, tmp_path: Path) -> None:
+def test_a_hub_that_does_not_answer_is_asked_once(hub, tmp_path: Path) -> None:
     hub.delay_s = 1.0
     with pytest.raises(UnavailableError, match="timed out"):
         fetch(hub, tmp_path)
@@ -189,15 +85,13 @@ def test_a_hub_that_does_not_answer_is_asked_once(hub: Hub, tmp_path: Path) -> N
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_transfer_that_breaks_off_is_resumed(hub: Hub, tmp_path: Path) -> None:
+def test_a_transfer_that_breaks_off_is_resumed(hub, tmp_path: Path) -> None:
     hub.cuts = 1
     assert fetch(hub, tmp_path).read_bytes() == hub.content
 
 
 @pytest.mark.usefixtures("impatient")
-def test_a_transfer_that_never_ends_is_one_error_and_leaves_no_file(
-    hub: Hub, tmp_path: Path
-) -> None:
+def test_a_transfer_that_never_ends_is_one_error_and_leaves_no_file(hub, tmp_path: Path) -> None:
     hub.cuts = 1000
     with pytest.raises(UnavailableError, match="did not give them"):
         fetch(hub, tmp_path)
@@ -205,7 +99,7 @@ def test_a_transfer_that_never_ends_is_one_error_and_leaves_no_file(
     assert not list(tmp_path.rglob("*.incomplete"))
 
 
-def test_bytes_of_another_hash_are_refused_and_deleted(hub: Hub, tmp_path: Path) -> None:
+def test_bytes_of_another_hash_are_refused_and_deleted(hub, tmp_path: Path) -> None:
     hub.etag = "ab" * 32
     with pytest.raises(ArtifactError, match="sha256 is not abababababab") as caught:
         fetch(hub, tmp_path)
@@ -213,22 +107,20 @@ def test_bytes_of_another_hash_are_refused_and_deleted(hub: Hub, tmp_path: Path)
     assert not list(tmp_path.rglob("ab" * 32))
 
 
-def test_a_server_that_names_no_hash_is_refused(hub: Hub, tmp_path: Path) -> None:
+def test_a_server_that_names_no_hash_is_refused(hub, tmp_path: Path) -> None:
     hub.etag = "not-a-sha256"
     with pytest.raises(UnavailableError, match="names no sha256"):
         fetch(hub, tmp_path)
     assert gets(hub) == 0
 
 
-def test_a_damaged_cached_file_is_fetched_again(hub: Hub, tmp_path: Path) -> None:
+def test_a_damaged_cached_file_is_fetched_again(hub, tmp_path: Path) -> None:
     path = fetch(hub, tmp_path)
     path.resolve().write_bytes(b"damaged")
     assert fetch(hub, tmp_path).read_bytes() == hub.content
 
 
-def test_a_damaged_cached_file_is_refused_without_the_hub(
-    hub: Hub, no_hub: str, tmp_path: Path
-) -> None:
+def test_a_damaged_cached_file_is_refused_without_the_hub(hub, no_hub: str, tmp_path: Path) -> None:
     blob = fetch(hub, tmp_path).resolve()
     blob.write_bytes(b"damaged")
     with pytest.raises(ArtifactError, match="is damaged") as caught:
@@ -236,7 +128,7 @@ def test_a_damaged_cached_file_is_refused_without_the_hub(
     assert str(blob) in caught.value.hints[0]
 
 
-def test_a_cache_that_cannot_be_written_is_named(hub: Hub, tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_is_named(hub, tmp_path: Path) -> None:
     (tmp_path / "cache").write_bytes(b"a file, not a folder")
     with pytest.raises(UnavailableError, match="cannot be put into the cache") as caught:
         fetch(hub, tmp_path / "cache")
@@ -264,7 +156,7 @@ def test_without_huggingface_hub_the_extra_is_named(
 
 
 def test_offline_mode_of_the_hub_is_obeyed(
-    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(UnavailableError, match="offline mode is enabled"):
@@ -275,3 +167,9 @@ def test_offline_mode_of_the_hub_is_obeyed(
 def test_a_closed_port_is_what_these_tests_take_for_no_network(no_hub: str) -> None:
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", int(no_hub.rpartition(":")[2]))) != 0
+
+
+def test_the_cache_folder_is_the_hubs_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert cache_folder() == Path(constants.HF_HUB_CACHE)
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    assert cache_folder() is None

@@ -7,11 +7,15 @@ import sys
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 
+from tresnet import create
 from tresnet.errors import CheckpointMismatchError, UnknownVariantError
+from tresnet.layouts import file_key
+from tresnet.variants import find
 from tresnet_deploy.artifacts import sha256_of
 from tresnet_deploy.errors import ArtifactError, UnavailableError, UsageError
-from tresnet_deploy.weights import load, published, resolve
+from tresnet_deploy.weights import load, resolve
 
 NOWHERE = "http://127.0.0.1:9"
 
@@ -96,22 +100,50 @@ def test_without_a_network_the_name_cannot_be_resolved(tmp_path: Path) -> None:
         resolve(variant="m", tag="miil_in1k", cache_dir=tmp_path, endpoint=NOWHERE)
 
 
-def test_a_published_source_loads_from_the_cache_with_the_published_input_rule(
-    miil_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.fixture
+def small_release(hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A narrow M in timm's layout, as if it were published at 448 px."""
+    model = create("m", width_factor=0.25, classes=5, norm="batchnorm", gammas="plain")
+    state = {
+        file_key(key, model.architecture, "timm"): tensor
+        for key, tensor in model.state_dict().items()
+        if not key.endswith("num_batches_tracked")
+    }
+    hub.content = safetensors.torch.save(state)
+    row = dataclasses.replace(find("m").find_weights("miil_in1k_448"), classes=5)
+    hub.path = f"/{row.repository}/resolve/main/{row.file}"
+    narrow = dataclasses.replace(find("m_x0.25"), weights=(row,))
+    monkeypatch.setattr("tresnet_deploy.weights.sources.find", lambda _name: narrow)
+    monkeypatch.setattr("tresnet_deploy.weights.hub.find", lambda _name: narrow)
+
+
+@pytest.mark.usefixtures("small_release")
+def test_published_weights_load_with_the_rule_they_were_published_with(hub, tmp_path: Path) -> None:
+    source = resolve(variant="m", cache_dir=tmp_path, endpoint=hub.endpoint)
+    assert (source.kind, source.location) == ("published", "miil_in1k_448")
+    assert source.sha256 == hub.sha256
+    checkpoint = load(source, cache_dir=tmp_path, endpoint=hub.endpoint)
+    assert (checkpoint.layout, checkpoint.gammas) == ("timm", "plain")
+    assert (checkpoint.input_rule.image_px, checkpoint.input_rule.resize) == (448, "squish")
+    assert checkpoint.input_reason == "as timm/tresnet_m.miil_in1k_448 was trained"
+
+
+@pytest.mark.usefixtures("small_release")
+def test_published_weights_load_again_from_the_cache_alone(hub, tmp_path: Path) -> None:
+    source = resolve(variant="m", cache_dir=tmp_path, endpoint=hub.endpoint)
+    asked = len(hub.requests)
+    assert load(source, cache_dir=tmp_path, endpoint=hub.endpoint).sha256 == source.sha256
+    assert len(hub.requests) == asked
+
+
+@pytest.mark.usefixtures("small_release")
+def test_weights_that_were_published_anew_are_refused_by_an_older_artefact(
+    hub, tmp_path: Path
 ) -> None:
-    blob = tmp_path / "models--timm--tresnet_l.miil_in1k_448" / "blobs" / sha256_of(miil_file)
-    snapshot = blob.parents[1] / "snapshots" / ("0" * 40)
-    for folder in (blob.parent, snapshot, blob.parents[1] / "refs"):
-        folder.mkdir(parents=True)
-    shutil.copy(miil_file, blob)
-    (snapshot / "model.safetensors").symlink_to(blob)
-    (blob.parents[1] / "refs" / "main").write_text("0" * 40)
-    assert published("l", "miil_in1k_448", cache_dir=tmp_path, endpoint=NOWHERE).is_file()
-    source = resolve(variant="l", tag="miil_in1k_448", cache_dir=tmp_path, endpoint=NOWHERE)
-    assert source.kind == "published"
-    assert source.location == "miil_in1k_448"
-    with pytest.raises(CheckpointMismatchError, match="not of tresnet_l"):
-        load(source, cache_dir=tmp_path, endpoint=NOWHERE)
+    source = resolve(variant="m", cache_dir=tmp_path, endpoint=hub.endpoint)
+    older = dataclasses.replace(source, sha256="e" * 64)
+    with pytest.raises(ArtifactError, match="have changed since they were named"):
+        load(older, cache_dir=tmp_path, endpoint=hub.endpoint)
 
 
 def test_a_source_whose_file_has_gone_asks_where_it_lies_now(

@@ -20,7 +20,7 @@ import dataclasses
 import hashlib
 from typing import TYPE_CHECKING, Final
 
-from tresnet.variants import find
+from tresnet.variants import Slopes, find
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _RECIPE: Final = "1"
 """Part of the hash: goes up when the same seed would give other weights."""
 
+_REASON: Final = "as these random weights were made"
 DEFAULT_CLASSES: Final = 1000
 
 # Chosen on TResNet-M with 40 crops of photographs: with all body convolutions in INT8 the logits
@@ -73,11 +74,14 @@ def random_checkpoint(variant: str, *, seed: int = 0, classes: int = DEFAULT_CLA
         model = create(row, classes=classes, norm="batchnorm")
         _spread_norms(model, generator)
         _calibrate(model, generator)
-    notes = Notes(gammas=model.gammas, source="the default of a network without weights of its own")
-    checkpoint = load_state(miil_state(model), norm="batchnorm", notes=notes)
+    checkpoint = load_state(
+        miil_state(model), norm="batchnorm", notes=Notes(gammas=model.gammas, slopes=Slopes())
+    )
     return dataclasses.replace(
         checkpoint,
-        gammas_reason="as these random weights were made",
+        gammas_reason=_REASON,
+        slopes_reason=_REASON,
+        input_reason="the usual rule of TResNet: random weights have none of their own",
         sha256=description_sha256(variant, seed=seed, classes=classes),
     )
 
