@@ -89,7 +89,8 @@ class ReferenceSession:
     def step(self) -> None:
         """Evaluate the graph."""
         names = [spec.name for spec in self.outputs]
-        self._results = dict(zip(names, self._evaluator.run(names, self._feeds), strict=True))
+        results = self._evaluator.run(names, self._feeds)
+        self._results = {name: np.asarray(each) for name, each in zip(names, results, strict=True)}
 
     def fetch(self) -> dict[str, Array]:
         """Return the outputs of the last step."""

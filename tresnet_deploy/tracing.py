@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import onnx_ir as ir
 import torch
@@ -109,13 +109,15 @@ def _attention(
 
     The ML-Decoder head calls it with these three arguments and the default scale.
     """
-    from onnxscript import opset18 as op
+    import onnxscript
 
+    op: Any = onnxscript.opset18  # its type hints are for functions that it compiles
     assert query.shape is not None
     assert isinstance(query.shape[-1], int)
     scale = op.Constant(value_float=query.shape[-1] ** -0.5)
     scores = op.MatMul(op.Mul(query, scale), op.Transpose(key, perm=[0, 1, 3, 2]))
-    return op.MatMul(op.Softmax(scores, axis=-1), value)
+    result: ir.Value = op.MatMul(op.Softmax(scores, axis=-1), value)
+    return result
 
 
 def trace(model: nn.Module, plan: InputPlan, *, output: str, opset: int) -> ir.Model:
@@ -230,18 +232,20 @@ def _rename(model: ir.Model) -> None:
     graph = model.graph
     taken: dict[str, int] = {}
     for node in graph:
-        name = _scoped(node)
-        taken[name] = taken.get(name, 0) + 1
-        node.name = name if taken[name] == 1 else f"{name}_{taken[name]}"
+        scoped = _scoped(node)
+        taken[scoped] = taken.get(scoped, 0) + 1
+        name = scoped if taken[scoped] == 1 else f"{scoped}_{taken[scoped]}"
+        node.name = name
         for index, value in enumerate(node.outputs):
             if not value.is_graph_output():
-                value.name = node.name if index == 0 else f"{node.name}:{index}"
+                value.name = name if index == 0 else f"{name}:{index}"
     for value in list(graph.initializers.values()):
         assert value.name is not None
-        users = [(user.node.name, user.idx) for user in value.uses()]
-        parameter = value.name.startswith(f"{NETWORK}.")
-        name, index = users[0]
-        value.name = value.name.removeprefix(f"{NETWORK}.") if parameter else f"{name}:in{index}"
+        if value.name.startswith(f"{NETWORK}."):
+            value.name = value.name.removeprefix(f"{NETWORK}.")
+        else:
+            user, index = next(iter(value.uses()))
+            value.name = f"{user.name}:in{index}"
     _drop_metadata(graph)
 
 

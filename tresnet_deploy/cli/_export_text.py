@@ -48,13 +48,11 @@ def _weights(artifact: Artifact) -> str:
 
 def _images(preprocess: Preprocess) -> str:
     size = f"{preprocess.height_px}x{preprocess.width_px} px"
-    resize = preprocess.resize
-    if resize == "crop":
-        resize = f"crop {preprocess.crop_pct:g}"
+    crop = f" {preprocess.crop_pct:.3g}" if preprocess.resize == "crop" else ""
     plain = not any(preprocess.mean) and set(preprocess.std) == {1.0}
     values = "[0, 1]" if plain else f"mean {preprocess.mean}, std {preprocess.std}"
     place = " in the graph" if preprocess.normalize_in_graph and not plain else ""
-    return f"{size}, {resize}, {preprocess.interpolation}, RGB {values}{place}"
+    return f"{size}, {preprocess.resize}{crop}, {preprocess.interpolation}, RGB {values}{place}"
 
 
 def _classes(artifact: Artifact) -> str:

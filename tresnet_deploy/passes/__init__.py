@@ -9,7 +9,16 @@ import onnx_ir as ir
 from tresnet_deploy.contracts import Outcome
 from tresnet_deploy.registry import PASSES
 
-DEFAULT_ORDER: Final[dict[str, tuple[str, ...]]] = {"export": ()}
+DEFAULT_ORDER: Final[dict[str, tuple[str, ...]]] = {
+    # Every engine profits from these, or nobody is hurt.
+    "export": (
+        "fold-batch-norm",  # finds none after deploy_form, which folds in float64
+        "constant-queries",  # ML-Decoder: drops the Expand of the queries to the batch
+    ),
+    "openvino": (
+        "inline-operators",  # OpenVINO 2026.4 reads no model-local functions
+    ),
+}
 
 
 def order_for(stage: str) -> tuple[str, ...]:

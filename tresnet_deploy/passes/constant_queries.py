@@ -64,9 +64,11 @@ def _fold(node: ir.Node, model: ir.Model) -> bool:
 
 def _evaluate(node: ir.Node, arrays: list[Array], model: ir.Model) -> Array:
     present = [value for value in node.inputs if value is not None]
-    inputs = {value: ir.Value(name=f"in{index}") for index, value in enumerate(present)}
-    for value, copy in inputs.items():
-        copy.shape, copy.type = value.shape, value.type
+    names = {value: f"in{index}" for index, value in enumerate(present)}
+    inputs = {
+        value: ir.Value(name=name, shape=value.shape, type=value.type)
+        for value, name in names.items()
+    }
     twin = ir.node(
         node.op_type,
         [None if value is None else inputs[value] for value in node.inputs],
@@ -82,7 +84,7 @@ def _evaluate(node: ir.Node, arrays: list[Array], model: ir.Model) -> Array:
         name="folding",
     )
     single = ir.to_proto(ir.Model(graph, ir_version=model.ir_version))
-    feeds = {inputs[value].name: array for value, array in zip(present, arrays, strict=True)}
+    feeds = {names[value]: array for value, array in zip(present, arrays, strict=True)}
     (result,) = onnx.reference.ReferenceEvaluator(single).run(None, feeds)
     return np.asarray(result)
 
