@@ -30,16 +30,17 @@ def deploy_form(model: TResNet, *, dtype: torch.dtype = torch.float32) -> TResNe
     deployed = copy.deepcopy(model).eval()
     for module in deployed.modules():
         if isinstance(module, ConvNorm):
-            _fold_unit(module)
+            _fold_unit(module, dtype)
         elif isinstance(module, FReLU) and isinstance(module.norm, ActivatedNorm):
-            module.conv, module.norm = fold_norm(module.conv, module.norm), nn.Identity()
+            module.conv = fold_norm(module.conv, module.norm, dtype=dtype)
+            module.norm = nn.Identity()
         elif isinstance(module, MLDecoderHead) and isinstance(module.queries, DecoderQueries):
             module.queries = _constant_queries(module.queries)
     return deployed.to(dtype).requires_grad_(requires_grad=False)
 
 
-def fold_norm(conv: nn.Conv2d, norm: ActivatedNorm) -> nn.Conv2d:
-    """One float64 convolution with bias that equals `norm(conv(x))` in evaluation, less activation.
+def fold_norm(conv: nn.Conv2d, norm: ActivatedNorm, *, dtype: torch.dtype) -> nn.Conv2d:
+    """One convolution with bias that equals `norm(conv(x))` in evaluation, without activation.
 
     Weights (out, in/groups, k, k) are scaled along their first dimension; stride is 1 and
     padding half the kernel throughout.
@@ -54,7 +55,7 @@ def fold_norm(conv: nn.Conv2d, norm: ActivatedNorm) -> nn.Conv2d:
         padding=(conv.kernel_size[0] // 2, conv.kernel_size[1] // 2),
         groups=conv.groups,
         device="meta",
-        dtype=torch.float64,
+        dtype=dtype,
     ).to_empty(device=conv.weight.device)
     assert folded.bias is not None
     with torch.no_grad():
@@ -64,11 +65,11 @@ def fold_norm(conv: nn.Conv2d, norm: ActivatedNorm) -> nn.Conv2d:
     return folded
 
 
-def _fold_unit(unit: ConvNorm) -> None:
+def _fold_unit(unit: ConvNorm, dtype: torch.dtype) -> None:
     norm = unit.norm
     if not isinstance(norm, ActivatedNorm):  # folded before
         return
-    unit.conv, unit.norm = fold_norm(unit.conv, norm), nn.Identity()
+    unit.conv, unit.norm = fold_norm(unit.conv, norm, dtype=dtype), nn.Identity()
     if norm.slope is not None:
         unit.activation = nn.LeakyReLU(norm.slope, inplace=True)
 

@@ -99,14 +99,17 @@ def _as_float32(key: str, tensor: Tensor) -> Tensor:
 
 
 def _check_values(state: Mapping[str, Tensor], origin: Mapping[str, str]) -> None:
-    broken = [
-        origin[key]
-        for key, tensor in state.items()
-        if not torch.isfinite(tensor).all() or (key.endswith("running_var") and tensor.min() < 0)
-    ]
+    broken = [origin[key] for key, tensor in state.items() if not _is_sound(key, tensor)]
     if broken:
         raise NonFiniteWeightsError(
             f"{len(broken)} of {len(state)} tensors hold NaN, infinity or a negative variance: "
             + _listed("in", broken)
             + "training diverged or the file is damaged; take an earlier checkpoint"
         )
+
+
+def _is_sound(key: str, tensor: Tensor) -> bool:
+    # Minimum and maximum show NaN and infinity in one pass, many times faster than isfinite().
+    low, high = (extreme.item() for extreme in torch.aminmax(tensor))
+    lowest = 0.0 if key.endswith("running_var") else -math.inf
+    return math.isfinite(low) and math.isfinite(high) and low >= lowest
