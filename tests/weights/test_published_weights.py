@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
+from huggingface_hub.utils import are_progress_bars_disabled, enable_progress_bars
 
 from tresnet.errors import UnknownVariantError
 from tresnet_deploy.errors import ArtifactError, UnavailableError
@@ -167,6 +168,12 @@ def test_offline_mode_of_the_hub_is_obeyed(
 def test_a_closed_port_is_what_these_tests_take_for_no_network(no_hub: str) -> None:
     with socket.socket() as probe:
         assert probe.connect_ex(("127.0.0.1", int(no_hub.rpartition(":")[2]))) != 0
+
+
+def test_quiet_turns_the_progress_bars_of_the_hub_off(hub, tmp_path: Path) -> None:
+    published("m", "miil_in1k", cache_dir=tmp_path, endpoint=hub.endpoint, quiet=True)
+    assert are_progress_bars_disabled()
+    enable_progress_bars()
 
 
 def test_the_cache_folder_is_the_hubs_own(monkeypatch: pytest.MonkeyPatch) -> None:
