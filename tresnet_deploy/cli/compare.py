@@ -26,8 +26,8 @@ _GATES = """\b
 Default gates
         cosine   same top-1  drop in top-1 or mAP
   fp32  0.99999  100 %       none, and scores off by 0.1 % of their spread
-  fp16  0.999    99.5 %      0.1 % of the reference's
-  bf16  0.99     99.5 %      0.1 % of the reference's
+  fp16  0.9995   99.5 %      0.1 % of the reference's
+  bf16  0.995    99.5 %      0.1 % of the reference's
   int8  0.9      99 %        1 % of the reference's
 """
 
