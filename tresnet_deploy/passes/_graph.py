@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnx_ir as ir
+import onnx_ir.passes.common as common_passes
 
 from tresnet_deploy.contracts import Array
 
@@ -97,4 +98,4 @@ def replace_value(old: ir.Value, new: ir.Value) -> None:
 
 def drop_unused(model: ir.Model) -> None:
     """Remove nodes and initializers that nothing reads."""
-    ir.passes.common.RemoveUnusedNodesPass()(model)
+    common_passes.RemoveUnusedNodesPass()(model)
