@@ -28,7 +28,7 @@ def deploy_form(model: TResNet, *, dtype: torch.dtype = torch.float32) -> TResNe
     rounding of `dtype`: the tests hold it to 1e-5 of the logits in float32, 1e-10 in float64.
     """
     deployed = copy.deepcopy(model).eval()
-    for module in deployed.modules():
+    for module in list(deployed.modules()):
         if isinstance(module, ConvNorm):
             _fold_unit(module, dtype)
         elif isinstance(module, FReLU) and isinstance(module.norm, ActivatedNorm):
@@ -36,7 +36,7 @@ def deploy_form(model: TResNet, *, dtype: torch.dtype = torch.float32) -> TResNe
             module.norm = nn.Identity()
         elif isinstance(module, MLDecoderHead) and isinstance(module.queries, DecoderQueries):
             module.queries = _constant_queries(module.queries)
-    return deployed.to(dtype).requires_grad_(requires_grad=False)
+    return deployed.to(dtype).eval().requires_grad_(requires_grad=False)
 
 
 def fold_norm(conv: nn.Conv2d, norm: ActivatedNorm, *, dtype: torch.dtype) -> nn.Conv2d:
