@@ -49,14 +49,17 @@ def load(path: Path) -> ir.Model:
         model = ir.from_proto(proto)
     except ir.serde.SerdeError as error:
         raise ArtifactError(
-            f"{path} is not a valid ONNX model: {error.__cause__ or error}", hints=(_REMAKE,)
+            f"{path} is not a valid ONNX model: {_first_cause(error)}", hints=(_REMAKE,)
         ) from error
     for tensor in _external_tensors(model):
         _check_external(tensor, path)
     _check_graph(path)
     for tensor in _external_tensors(model):
         tensor.base_dir = path.parent
-    return ir.external_data.load_to_model(model)
+    try:
+        return ir.external_data.load_to_model(model)
+    except ValueError as error:  # what onnx_ir itself holds against the file, such as a hard link
+        raise ArtifactError(f"{path}: {error}") from error
 
 
 def save(model: ir.Model, path: Path) -> None:
@@ -153,6 +156,13 @@ def _parse(path: Path) -> onnx.ModelProto:
     return proto
 
 
+def _first_cause(error: BaseException) -> BaseException:
+    """Return what was raised first: onnx_ir wraps an error once for each level of the file."""
+    while error.__context__ is not None:
+        error = error.__context__
+    return error
+
+
 def _check_versions(proto: onnx.ModelProto, path: Path) -> None:
     newest = onnx.defs.onnx_opset_version()
     for entry in proto.opset_import:
@@ -200,7 +210,13 @@ def _check_external(tensor: ir.ExternalTensor, path: Path) -> None:
             f"{path} keeps weights in {location!r}, which does not lie beside it",
             hints=(f"copy {location} along with the model",),
         )
-    needed = (tensor.offset or 0) + (tensor.length or 0)
+    offset, length = tensor.offset or 0, tensor.length
+    if offset < 0 or length not in (None, tensor.nbytes):
+        raise ArtifactError(
+            f"{path} keeps the weight {tensor.name!r} at byte {offset} of {location!r} with "
+            f"{length} bytes, but its shape needs {tensor.nbytes}: the file is damaged",
+        )
+    needed = offset + tensor.nbytes
     if file.stat().st_size < needed:
         raise ArtifactError(
             f"{file} has {file.stat().st_size} bytes, but {path.name} needs {needed}: it is "
