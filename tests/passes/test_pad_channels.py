@@ -107,6 +107,11 @@ def test_outputs_keep_their_width() -> None:
     assert "input or output of the graph" in refusal.reason
 
 
+def test_padding_pays_where_the_cpu_multiplies_int8_tiles() -> None:
+    assert pad_channels.pays_on(("AVX-512", "AMX int8"))[0] is True
+    assert pad_channels.pays_on(("AVX-512", "AVX-512 VNNI"))[0] is False
+
+
 def test_widths_that_fit_are_no_match() -> None:
     text = "g (double[N,8,6,6] x) => (double[N,8,6,6] y) { c = Conv (x, w) y = Conv (c, w) }"
     outcome = pad_channels.widen(parsed(text, w=noise(8, 8, 1, 1)), 8)
