@@ -12,6 +12,7 @@ from tresnet_deploy.errors import GateError
 from tresnet_deploy.results import Accuracy, Gate, ParityReport, StageParity
 
 _SHOWN_FLIPS: Final = 10
+_SMALL: Final = 0.01  # errors: their size matters, not their digits
 _SHARES: Final = ("agreement", "drop")
 
 
@@ -111,7 +112,7 @@ def _bound(gate: Gate) -> str:
 def _value(gate: Gate, value: float) -> str:
     if any(word in gate.name for word in _SHARES):
         return percent(value, digits=2)
-    return f"{value:.4g}" if value < 1 else f"{value:g}"
+    return f"{value:.2g}" if value < _SMALL else f"{value:.6g}"
 
 
 def _flips(stage: StageParity) -> str:

@@ -45,13 +45,13 @@ class Bounds:
 # Measured on TResNet-M and -L with seeded weights and the photographs in the package: two FP32
 # implementations differ by 5e-6 of the logits' spread, a 10-bit mantissa (FP16, and the TF32 that
 # FP32 must not be) by 6e-3, bfloat16 by 4e-2. Smallest cosines: FP16 0.999998, bfloat16 0.9998,
-# with room for runtimes that also add up in these types. Drops: MLPerf Inference asks for 99 % of
-# the FP32 accuracy, or 99.9 %.
+# with room for runtimes that also add up in these types; INT8 by the largest values seen 0.994 (M)
+# and 0.966 (L). Drops: MLPerf Inference asks for 99 % of the FP32 accuracy, or 99.9 %.
 DEFAULTS: Final[Mapping[Precision, Bounds]] = {
     "fp32": Bounds(min_cosine=0.99999, min_agreement=1.0, max_drop=0.0, max_error=1e-3),
     "fp16": Bounds(min_cosine=0.9995, min_agreement=0.995, max_drop=0.001),
     "bf16": Bounds(min_cosine=0.995, min_agreement=0.995, max_drop=0.001),
-    "int8": Bounds(min_cosine=0.9, min_agreement=0.99, max_drop=0.01),
+    "int8": Bounds(min_cosine=0.95, min_agreement=0.99, max_drop=0.01),
 }
 
 
@@ -138,7 +138,7 @@ def _agreement_gate(
             "top-1 agreement on clear images",
             findings.clear_agreement,
             1 - allowed / clear,
-            f"{bounds.min_agreement:.1%} for {precision}, less what chance allows {clear} images",
+            f"{_percent(bounds.min_agreement)} for {precision}, less chance in {clear} images",
         )
 
 
@@ -156,8 +156,12 @@ def _drop_gate(
             f"drop in {what}, lower end",
             mine.drop_interval.low,
             bounds.max_drop * (reference.headline or 0.0),
-            f"{bounds.max_drop:.1%} of the reference's {what} for {precision}",
+            f"{_percent(bounds.max_drop)} of the reference's {what} for {precision}",
         )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:g} %"
 
 
 def _origin(precision: Precision, override: float | None) -> str:

@@ -45,7 +45,8 @@ class _Files:
         """Add ``artifact`` after everything that it was made from."""
         for parent in reversed(artifact.parents):
             self._add_parent(artifact, parent)
-        if artifact.sha256 not in {known.sha256 for known in self.found}:
+        # By kind too: an engine can have the very bytes of its graph.
+        if (artifact.kind, artifact.sha256) not in {(f.kind, f.sha256) for f in self.found}:
             self.found.append(artifact)
 
     def _add_parent(self, child: Artifact, parent: FileDigest) -> None:

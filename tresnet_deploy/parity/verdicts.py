@@ -159,10 +159,11 @@ def _note_on_clearness(ground: Ground, last: StageParity) -> str:
     images = len(ground.names)
     if last.clear_images >= _FEW_CLEAR * images:
         return ""
-    judged = "is judged on these alone" if last.clear_images else "is not judged"
+    judged = "is judged on the others" if last.clear_images else "is not judged"
     return (
-        f"the reference decides {last.clear_images} of {images} images by more than the noise of "
-        f"{last.precision} (few for trained weights): top-1 agreement {judged}"
+        f"the reference leads by less than the noise of {last.precision} on "
+        f"{images - last.clear_images} of {images} images, more than trained weights do: top-1 "
+        f"agreement {judged}"
     )
 
 
@@ -174,12 +175,12 @@ def _note_on_labels(ground: Ground, last: StageParity) -> str:
 
 def _note_on_resolution(last: StageParity) -> str:
     found = last.accuracy
-    if found is None or found.drop is None or found.drop_interval is None:
+    if found is None or found.drop is None or found.drop_interval is None or not last.flips:
         return ""
     gate = next((gate for gate in last.gates if gate.name.startswith("drop")), None)
     if gate is None or not gate.passed or found.drop_interval.high <= gate.bound:
         return ""
     return (
         f"{found.images} labelled images cannot rule out a drop of {last.stage} by up to "
-        f"{found.drop_interval.high:.1%}: more images narrow this"
+        f"{100 * found.drop_interval.high:.1f} %; more images narrow this"
     )

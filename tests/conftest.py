@@ -1,0 +1,21 @@
+"""What several rooms test with: the trained network in the package, exported once a session."""
+
+import pytest
+
+from tresnet_deploy.contracts import Artifact
+from tresnet_deploy.images import demo_checkpoint, demo_images
+
+
+@pytest.fixture(scope="session")
+def demo_graph(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    """Return the ONNX file of the demo network: 64 px, ten classes, trained."""
+    from tresnet_deploy import export, weights
+
+    source = weights.resolve(checkpoint=demo_checkpoint())
+    return export.export(
+        weights.load(source),
+        tmp_path_factory.mktemp("demo") / "tresnet.onnx",
+        source=source,
+        options=export.ExportOptions(),
+        images=demo_images("calibration"),
+    )
