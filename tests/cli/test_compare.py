@@ -108,7 +108,8 @@ def test_a_broken_engine_fails_with_one_and_the_report_is_written(
     assert report.verdict == "fail"
     assert [stage.passed for stage in report.stages] == [True, True, False]
     assert "error: parity failed, first at engine (onnxruntime): " in done.err
-    assert "try: tresnet-deploy quantize --calibration-data DIR" in done.err
+    assert "try: tresnet-deploy build-engine --int8 --calibration-data DIR" in done.err
+    assert f"try: tresnet-deploy build-engine --precision bf16 --output {folder}" in done.err
     assert "verdict: fail" in done.out
     assert "flips of engine (onnxruntime)" in done.out
 

@@ -21,15 +21,20 @@ def text(report: ParityReport) -> str:
     return "\n\n".join(_sections(report))
 
 
-def failure(report: ParityReport) -> GateError:
-    """Return the error of a failed report: the first stage that failed, and the way out."""
+def failure(report: ParityReport, *, where: str) -> GateError:
+    """Return the error of a failed report: the first stage that failed, and the ways out.
+
+    ``where`` is what commands need to find the folder again.
+    """
     stage = next(stage for stage in report.stages if not stage.passed)
     failed = "; ".join(
         f"{gate.name} is {_value(gate, gate.value)}, not {_bound(gate)}"
         for gate in stage.gates
         if not gate.passed
     )
-    return GateError(f"parity failed, first at {stage.stage}: {failed}", hints=_ways_out(stage))
+    return GateError(
+        f"parity failed, first at {stage.stage}: {failed}", hints=_ways_out(stage, where)
+    )
 
 
 def _sections(report: ParityReport) -> Iterator[str]:
@@ -122,7 +127,7 @@ def _flips(stage: StageParity) -> str:
             flip.image,
             flip.reference,
             flip.candidate,
-            f"{flip.margin:.3g}",
+            f"{flip.margin:#.3g}",
             *((flip.label or "",) if labelled else ()),
         )
         for flip in stage.flips[:_SHOWN_FLIPS]
@@ -134,13 +139,10 @@ def _flips(stage: StageParity) -> str:
     return f"{title}\n{table(heads, rows, indent='  ')}{tail}"
 
 
-def _ways_out(stage: StageParity) -> tuple[str, ...]:
+def _ways_out(stage: StageParity, where: str) -> tuple[str, ...]:
+    ways = []
     if stage.precision == "int8":
-        return (
-            "tresnet-deploy quantize --calibration-data DIR --overwrite, with some hundred of your "
-            "own images",
-            "tresnet-deploy build-engine --precision bf16, or fp32",
-        )
+        ways += ["--int8 --calibration-data DIR --overwrite", "--precision bf16"]
     if stage.precision in ("fp16", "bf16"):
-        return ("tresnet-deploy build-engine --precision fp32",)
-    return ()
+        ways.append("--precision fp32")
+    return tuple(f"tresnet-deploy build-engine {way}{where}" for way in ways)

@@ -124,7 +124,7 @@ def command(
     for note in (*report.notes, *(f"left out: {reason}" for reason in report.skipped)):
         warn(note)
     say(f"saved: {target / parity.REPORT}, and for Polygraphy {target / parity.DETAILS}/")
-    if report.verdict == "fail":
-        raise failure(report)
     where = "" if target == DEFAULT_FOLDER else f" --output {target}"
+    if report.verdict == "fail":
+        raise failure(report, where=where)
     say(f"next: tresnet-deploy benchmark{where}")

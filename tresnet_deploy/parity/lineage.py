@@ -24,6 +24,11 @@ _GRAPH_NAMES: Final = {
     "int8": "Q/DQ ONNX",
 }
 
+_FP16_ON_CPUS: Final = (
+    "CPU runtimes compute the FP16 ONNX file in FP32: that stage shows what rounding the weights "
+    "does, not FP16 arithmetic"
+)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lineage:
@@ -81,6 +86,8 @@ def opened(engines: tuple[Artifact, ...], *, quiet: bool = False) -> Iterator[Li
     files = _Files()
     for engine in engines:
         files.add(engine)
+    if any(file.kind == "onnx" and file.precision == "fp16" for file in files.found):
+        files.notes.append(_FP16_ON_CPUS)
     with ExitStack() as held:
         reference, deploy_form = _pytorch_stages(first, held, quiet=quiet)
         yield Lineage(
