@@ -10,16 +10,16 @@ from tresnet_deploy.metrics.scores import Flags
 from tresnet_deploy.results import Interval
 
 CONFIDENCE: Final = 0.95
-_Z: Final = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
+Z_95: Final = NormalDist().inv_cdf(0.5 + CONFIDENCE / 2)
 
 
 def wilson(successes: int, trials: int) -> Interval:
     """Return the 95 % score interval of a share (Wilson, JASA 22, 1927; best for small samples)."""
     if trials == 0:
         return Interval(low=0.0, high=1.0)
-    share, z2n = successes / trials, _Z**2 / trials
+    share, z2n = successes / trials, Z_95**2 / trials
     centre = (share + z2n / 2) / (1 + z2n)
-    half = _Z * math.sqrt(share * (1 - share) / trials + z2n / (4 * trials)) / (1 + z2n)
+    half = Z_95 * math.sqrt(share * (1 - share) / trials + z2n / (4 * trials)) / (1 + z2n)
     low = 0.0 if successes == 0 else max(0.0, centre - half)
     return Interval(low=low, high=1.0 if successes == trials else min(1.0, centre + half))
 
@@ -35,7 +35,7 @@ def paired_drop(reference: Flags, candidate: Flags) -> tuple[float, Interval]:
     lost = int((reference & ~candidate).sum())
     gained = int((candidate & ~reference).sum())
     down, up = (lost + 1) / (images + 2), (gained + 1) / (images + 2)
-    half = _Z * math.sqrt((down + up - (down - up) ** 2) / (images + 2))
+    half = Z_95 * math.sqrt((down + up - (down - up) ** 2) / (images + 2))
     interval = Interval(low=max(-1.0, down - up - half), high=min(1.0, down - up + half))
     return ((lost - gained) / images if images else 0.0), interval
 

@@ -84,7 +84,8 @@ def compare(
         threshold=settings.threshold,
         seed=settings.seed,
     )
-    judged = judge_stages(stages, others, ground)
+    accuracy = ground.accuracy()
+    judged = judge_stages(stages, others, ground, accuracy)
     return ParityReport(
         reference=REFERENCE,
         architecture=model.architecture,
@@ -92,7 +93,7 @@ def compare(
         image_source=images.source,
         stages=judged,
         verdict="pass" if all(stage.passed for stage in judged) else "fail",
-        reference_accuracy=ground.accuracy(),
+        reference_accuracy=accuracy,
         skipped=tuple(seen.skipped),
         notes=(*images.notes, *notes(ground, judged)),
     )

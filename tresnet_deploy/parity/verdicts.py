@@ -56,10 +56,15 @@ class Ground:
 
 
 def judge_stages(
-    stages: Sequence[Stage], answers: Sequence[Array], ground: Ground
+    stages: Sequence[Stage],
+    answers: Sequence[Array],
+    ground: Ground,
+    reference: Accuracy | None,
 ) -> tuple[StageParity, ...]:
-    """Return everything that is known of ``stages``, which gave the scores ``answers``."""
-    reference = ground.accuracy()
+    """Return everything that is known of ``stages``, which gave the scores ``answers``.
+
+    ``reference`` is the accuracy of the reference itself, None without labels.
+    """
     pairs = zip(stages, answers, strict=True)
     return tuple(_judge_stage(stage, scores, ground, reference) for stage, scores in pairs)
 
