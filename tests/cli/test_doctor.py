@@ -11,7 +11,7 @@ from tresnet_deploy.inspection import BackendState, MachineReport
 WORKING = BackendState(
     name="fast",
     probe=Probe(
-        usable=True, reason="", version="2.1", devices=("CPU",), precisions=("fp32", "int8")
+        usable=True, reason="", version="2.1-77-abc", devices=("CPU",), precisions=("fp32", "int8")
     ),
 )
 MISSING = BackendState(

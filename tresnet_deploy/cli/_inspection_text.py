@@ -39,7 +39,7 @@ def machine_text(report: MachineReport) -> str:
             (
                 backend.name,
                 *("yes" if p in backend.probe.precisions else "-" for p in _PRECISIONS),
-                backend.probe.version or "-",
+                backend.probe.version.partition("-")[0] or "-",  # no build numbers
                 ", ".join(backend.probe.devices) or "-",
                 "usable" if backend.probe.usable else backend.probe.reason,
             )
