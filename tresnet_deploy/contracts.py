@@ -178,7 +178,10 @@ class TensorRange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalibrationTable:
-    """Ranges per tensor, valid only for the graph, images and settings hashed in it."""
+    """Ranges per tensor, valid only for the graph, images and settings hashed in it.
+
+    ``notes`` are warnings about the images that the user should read.
+    """
 
     method: str
     ranges: tuple[TensorRange, ...]
@@ -188,6 +191,7 @@ class CalibrationTable:
     dataset_sha256: str
     preprocess_sha256: str
     tool_version: str
+    notes: tuple[str, ...] = ()
     schema_version: int = SCHEMA_VERSION
 
 
@@ -222,14 +226,22 @@ class Probe:
 
 
 class Backend(Protocol):
-    """A *module* in ``backends/`` with these names; there is no base class."""
+    """A *module* in ``backends/`` with these names; there is no base class.
+
+    ``GRAPHS`` says for each precision of an engine which precision the ONNX graph must have that it
+    is built from: the same, but where a runtime's own setting makes the difference.
+    """
 
     READS: Literal["checkpoint", "onnx"]
     WRITES: str
+    GRAPHS: Mapping[Precision, Precision]
     Options: type
 
     def probe(self) -> Probe:
         """Say whether this backend runs here, on what, in which precisions. Never raises."""
+
+    def options_for(self, precision: Precision) -> Any:
+        """Return the options that make the fastest engine of ``precision`` on this machine."""
 
     def build(self, source: Artifact, path: Path, *, batch: Batch, options: Any) -> Artifact:
         """Build ``path`` (a temporary name in the target folder) from ``source``."""

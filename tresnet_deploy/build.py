@@ -1,0 +1,256 @@
+"""ONNX to engine: this file is about choosing a backend, building, and proving the engine at once.
+
+    Artifact(onnx) --backend.build--> staged files --run beside the graph--> Artifact(engine)
+
+The engine appears only when it has been loaded and has run its smallest and largest batch of real
+images beside the graph it was built from. That is a check of the build, not a report on accuracy.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+
+from tresnet_deploy import artifacts, scoring
+from tresnet_deploy.backends import PREFERENCE
+from tresnet_deploy.contracts import (
+    Array,
+    Artifact,
+    Batch,
+    Precision,
+    Probe,
+    Progress,
+    Session,
+    no_progress,
+    run,
+)
+from tresnet_deploy.errors import BuildError, UnavailableError, UsageError
+from tresnet_deploy.images import ImageSet, batches, default_images
+from tresnet_deploy.metrics import cosine
+from tresnet_deploy.registry import BACKENDS
+
+# The engine against its own graph, in which INT8 has its rounding already. What is left is another
+# order of sums, bf16 between the layers, and integers that land on the next step.
+COSINE_AT_LEAST: Final[Mapping[Precision, float]] = {
+    "fp32": 0.9999,
+    "fp16": 0.99,
+    "bf16": 0.99,
+    "int8": 0.95,
+}
+_DISTINCT_IMAGES: Final = 8  # larger batches repeat them, so that the graph need not run them all
+_STEPS: Final = 2  # building, and running beside the graph
+_STATUS: Final = Path("/proc/self/status")
+_KIB_PER_MIB: Final = 1024
+
+
+def default_backend(precision: Precision) -> tuple[str, str]:
+    """Return the first backend of ``PREFERENCE`` that makes ``precision`` engines here, and why.
+
+    Raises:
+        UnavailableError: none does.
+    """
+    passed_over: list[str] = []
+    for name, reason in PREFERENCE[precision]:
+        found = _probe(name)
+        if isinstance(found, Probe) and found.usable and precision in found.precisions:
+            return name, "; ".join((reason, *passed_over))
+        why = found if isinstance(found, str) else _shortfall(found, precision)
+        passed_over.append(f"{name} is passed over: {why}")
+    raise UnavailableError(
+        f"no backend makes {precision} engines here: {'; '.join(passed_over)}",
+        hints=tuple(f"pip install 'tresnet-deploy[{name}]'" for name, _ in PREFERENCE[precision]),
+    )
+
+
+def _probe(name: str) -> Probe | str:
+    """Return what backend ``name`` can do, or why it is not installed."""
+    try:
+        found: Probe = BACKENDS.load(name).probe()
+    except UnavailableError as error:
+        return error.message
+    return found
+
+
+def _shortfall(found: Probe, precision: Precision) -> str:
+    return f"it does not compute {precision} on this machine" if found.usable else found.reason
+
+
+def backend_for(name: str, precision: Precision) -> ModuleType:
+    """Return the backend called ``name`` after checking that it makes ``precision`` engines here.
+
+    Raises:
+        UsageError: no backend has that name, or it does not make such engines.
+        UnavailableError: its runtime or device is missing.
+    """
+    module = BACKENDS.load(name)
+    found: Probe = module.probe()
+    if not found.usable:
+        raise UnavailableError(f"the backend {name} is not usable here: {found.reason}")
+    if precision in module.GRAPHS and precision in found.precisions:
+        return module
+    able = [other for other in BACKENDS.names() if other != name and _makes(other, precision)]
+    where = "on this machine" if precision in module.GRAPHS else "at all"
+    raise UsageError(
+        f"{name} does not make {precision} engines {where}: {found.reason}",
+        hints=tuple(f"--backend {other} makes them" for other in able)
+        or (f"--precision {found.precisions[0]}, which {name} makes",),
+    )
+
+
+def _makes(name: str, precision: Precision) -> bool:
+    found = _probe(name)
+    return isinstance(found, Probe) and found.usable and precision in found.precisions
+
+
+def options_from(module: ModuleType, precision: Precision, given: Mapping[str, str]) -> Any:
+    """Return the backend's best options for ``precision``, changed by ``given`` as people type it.
+
+    Raises:
+        UsageError: the backend has no such option, or the value does not fit.
+    """
+    options = module.options_for(precision)
+    known = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
+    name = module.__name__.rpartition(".")[2].replace("_", "-")
+    for key in given:
+        if key not in known:
+            raise UsageError(
+                f"the backend {name} has no option {key!r}; it has: {', '.join(sorted(known))}"
+            )
+    try:
+        return msgspec.convert({**known, **given}, module.Options, strict=False)
+    except msgspec.ValidationError as error:
+        raise UsageError(f"an option of the backend {name} does not fit: {error}") from error
+
+
+def file_name(artifact: Artifact, backend: str, precision: Precision) -> str:
+    """Return what the engine of ``artifact`` is called, such as tresnet_l.int8.openvino.xml."""
+    stem = artifact.path.name.removesuffix(".onnx").removesuffix(f".{artifact.precision}")
+    return f"{stem}.{precision}{BACKENDS.load(backend).WRITES}"
+
+
+def build(
+    artifact: Artifact,
+    target: Path,
+    *,
+    backend: str,
+    precision: Precision | None = None,
+    batch: Batch | None = None,
+    options: Any = None,
+    images: ImageSet | None = None,
+    overwrite: bool = False,
+    progress: Progress = no_progress,
+) -> Artifact:
+    """Build the ONNX ``artifact`` into the engine ``target``, prove it, and return it.
+
+    ``precision`` None is the graph's own. ``batch`` None is the size that the graph has fixed, or
+    else 1:8:16. ``options`` are the backend's own, None takes the fastest. ``images`` prove the
+    engine; None takes packaged ones.
+
+    Raises:
+        UsageError: the backend does not make such engines, the graph has another precision than
+            they are built from or a fixed batch that is not asked for, or ``target`` exists.
+        UnavailableError: the runtime is missing, or the folder cannot be written.
+        BuildError: the backend refuses the graph, or the engine does not compute what it says.
+    """
+    wanted = precision or artifact.precision
+    module = backend_for(backend, wanted)
+    _check_graph(artifact, module.GRAPHS[wanted], wanted, backend)
+    sizes = _batch_of(artifact, batch)
+    pictures = images or default_images(artifact, "compare", None)
+    started = time.monotonic()
+    with artifacts.publishing(target, overwrite=overwrite) as staging:
+        progress(0, _STEPS, "building")
+        chosen = options or module.options_for(wanted)
+        made: Artifact = module.build(artifact, staging.path, batch=sizes, options=chosen)
+        built_s = time.monotonic() - started
+        progress(1, _STEPS, "building")
+        verdict = _verified(made, artifact, pictures, module)
+        progress(_STEPS, _STEPS, "building")
+        settings = {**made.settings, "build.seconds": round(built_s, 2), **_peak()}
+        return staging.finish(dataclasses.replace(made, settings=settings, verified=verdict))
+
+
+def _check_graph(artifact: Artifact, graph: Precision, wanted: Precision, backend: str) -> None:
+    if artifact.kind != "onnx":
+        raise UsageError(
+            f"{artifact.path} is a {artifact.kind}; engines are built from ONNX files",
+            hints=("tresnet-deploy export",),
+        )
+    if artifact.precision != graph:
+        raise UsageError(
+            f"a {wanted} engine of {backend} is built from a graph in {graph}; "
+            f"{artifact.path.name} is in {artifact.precision}",
+            hints=(f"tresnet-deploy build-engine --precision {wanted} --backend {backend}",),
+        )
+
+
+def _batch_of(artifact: Artifact, asked: Batch | None) -> Batch:
+    """Return the batch sizes of the engine, within what the graph takes."""
+    fixed = artifact.inputs[0].shape[0]
+    if isinstance(fixed, str):
+        return asked or Batch()
+    if asked is not None and (asked.min, asked.max) != (fixed, fixed):
+        raise UsageError(
+            f"{artifact.path.name} takes batches of {fixed} only",
+            hints=(f"--batch {fixed}", "tresnet-deploy export --overwrite, without --batch"),
+        )
+    return Batch(min=fixed, opt=fixed, max=fixed)
+
+
+def _verified(made: Artifact, graph: Artifact, images: ImageSet, module: ModuleType) -> str:
+    """Return in words how the staged engine did beside its graph.
+
+    Raises:
+        BuildError: outputs are not finite, of another shape, or too far away.
+    """
+    assert made.batch is not None
+    few = dataclasses.replace(images, files=images.files[:_DISTINCT_IMAGES])
+    array = next(batches(few, made.preprocess, _DISTINCT_IMAGES)).array
+    with scoring.opened(graph) as reference:
+        expected = scoring.scores_of(reference, array, batch=graph.batch)
+    engine: Session = module.load(made)
+    sizes = sorted({made.batch.min, made.batch.max})
+    try:
+        lowest = min(_cosine_at(engine, made, array, expected, size) for size in sizes)
+    finally:
+        engine.close()
+    return f"cosine {lowest:.6f} to {graph.path.name} at batch {' and '.join(map(str, sizes))}"
+
+
+def _cosine_at(engine: Session, made: Artifact, images: Array, expected: Array, size: int) -> float:
+    chosen = np.arange(size) % len(images)
+    (output,) = made.outputs
+    found = run(engine, {made.inputs[0].name: images[chosen]})[output.name]
+    wanted = expected[chosen]
+    if found.shape != wanted.shape:
+        raise BuildError(
+            f"at batch {size} the engine answers in {found.shape}, its graph in {wanted.shape}"
+        )
+    if not np.isfinite(found).all():
+        raise BuildError(f"at batch {size} the engine's outputs are not finite numbers")
+    lowest = float(cosine(wanted, found).min())
+    bound = COSINE_AT_LEAST[made.precision]
+    if lowest < bound:
+        raise BuildError(
+            f"at batch {size} the engine does not compute what its graph does: cosine "
+            f"{lowest:.4f}, at least {bound} expected; nothing was written",
+            hints=("tresnet-deploy build-engine --backend NAME, for another backend",),
+        )
+    return lowest
+
+
+def _peak() -> dict[str, int]:
+    """Return the largest memory this process has held so far; nothing where that is not told."""
+    try:
+        rows = _STATUS.read_text("utf-8").splitlines()
+    except OSError:
+        return {}
+    peaks = [int(row.split()[1]) for row in rows if row.startswith("VmHWM:")]
+    return {"build.process_peak_mib": peaks[0] // _KIB_PER_MIB} if peaks else {}
