@@ -36,7 +36,8 @@ def test_the_integers_are_those_of_int8_moved_by_128() -> None:
         zero_point = node.inputs[2]
         assert zero_point is not None
         assert zero_point.const_value is not None
-        assert zero_point.const_value.numpy() == np.uint8(128)
+        array = zero_point.const_value.numpy()
+        assert (array, array.dtype, array.shape) == (128, np.uint8, ())
 
 
 def test_all_readers_of_an_activation_are_moved_with_it() -> None:

@@ -64,7 +64,7 @@ def set_constant(node: ir.Node, index: int, array: Array, *, name: str) -> None:
     if value is None or not value.is_initializer() or len(value.uses()) > 1:
         value = _new_initializer(node, name)
         node.replace_input_with(index, value)
-    tensor = ir.tensor(np.ascontiguousarray(array), name=value.name)
+    tensor = ir.tensor(np.asarray(array, order="C"), name=value.name)  # keeps a scalar a scalar
     value.const_value = tensor
     value.shape = ir.Shape(array.shape)
     value.type = ir.TensorType(tensor.dtype)
