@@ -113,12 +113,13 @@ def _judge_stage(
 def _clear(stage: Stage, ground: Ground) -> Flags:
     """Return (N,) which images the reference decides by more than the precision's noise."""
     floor = bounds_for(stage.precision, ground.overrides).clear_margin
-    return np.asarray(metrics.margins(ground.logits) > floor * metrics.spread(ground.logits))
+    logits = ground.logits
+    return np.asarray(metrics.margins(logits) > floor * metrics.spread(logits))
 
 
 def _flips(scores: Array, same: Flags, finite: Flags, ground: Ground) -> tuple[Flip, ...]:
     """Return the images whose top-1 class changed, those that the reference was surest of first."""
-    before, after = metrics.best(ground.scores), metrics.best(scores)
+    before, after, logits = metrics.best(ground.scores), metrics.best(scores), ground.logits
     flips = []
     for row in np.flatnonzero(~same).tolist():
         own, chosen = int(before[row]), int(after[row])
@@ -127,7 +128,7 @@ def _flips(scores: Array, same: Flags, finite: Flags, ground: Ground) -> tuple[F
             image=ground.names[row],
             reference=ground.name_of(own),
             candidate=ground.name_of(chosen) if finite[row] else "NaN or Inf",
-            margin=float(ground.logits[row, own] - ground.logits[row, chosen]),
+            margin=float(logits[row, own] - logits[row, chosen]),
             label=None if shown is None else ", ".join(ground.name_of(index) for index in shown),
         )
         flips.append(flip)
