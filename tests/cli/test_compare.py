@@ -79,7 +79,7 @@ def test_the_newest_engine_and_everything_before_it_pass(
     engine = engine_of(
         graph, folder / "net.fp32.onnxruntime.onnx", batch=Batch(min=1, opt=8, max=8)
     )
-    done = command("compare", "--output", folder, "--samples", 40)
+    done = command("compare", "--output", folder, "--samples", 20)
     assert done.code == 0, done.err
     report = report_in(folder)
     assert [stage.stage for stage in report.stages] == [
@@ -92,17 +92,17 @@ def test_the_newest_engine_and_everything_before_it_pass(
     assert report.reference_accuracy.top1 is not None
     assert report.reference_accuracy.top1 > 0.8
     assert "verdict: pass" in done.out
-    assert "accuracy on 40 labelled images" in done.out
+    assert "accuracy on 20 labelled images" in done.out
     assert "taking the newest engine" in done.err
     assert f"next: tresnet-deploy benchmark --output {folder}" in done.err
-    assert len((folder / "parity" / "images.txt").read_text().splitlines()) == 40
+    assert len((folder / "parity" / "images.txt").read_text().splitlines()) == 20
 
 
 def test_a_broken_engine_fails_with_one_and_the_report_is_written(
     command: Command, folder: Path, graph: Artifact
 ) -> None:
     engine_of(graph, folder / "net.int8.onnxruntime.onnx", noise=0.3, precision="int8")
-    done = command("compare", "--output", folder, "--samples", 60)
+    done = command("compare", "--output", folder, "--samples", 20)
     assert done.code == 1
     report = report_in(folder)
     assert report.verdict == "fail"
