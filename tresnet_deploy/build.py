@@ -18,7 +18,7 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from tresnet_deploy import artifacts, scoring
+from tresnet_deploy import artifacts, environment, scoring
 from tresnet_deploy.backends import PREFERENCE
 from tresnet_deploy.contracts import (
     Array,
@@ -60,7 +60,8 @@ def default_backend(precision: Precision) -> tuple[str, str]:
     for name, reason in PREFERENCE[precision]:
         found = _probe(name)
         if isinstance(found, Probe) and found.usable and precision in found.precisions:
-            return name, "; ".join((reason, *passed_over))
+            no_gpu = () if "GPU" in environment.describe() else ("no NVIDIA GPU is visible",)
+            return name, "; ".join((reason, *no_gpu, *passed_over))
         why = found if isinstance(found, str) else _shortfall(found, precision)
         passed_over.append(f"{name} is passed over: {why}")
     raise UnavailableError(

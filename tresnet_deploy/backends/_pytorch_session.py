@@ -85,7 +85,7 @@ class PyTorchSession:
     def fetch(self) -> dict[str, Array]:
         """Copy the outputs of the last step out."""
         pairs = zip(self.outputs, bound(self._results), strict=True)
-        return {spec.name: np.array(result.float()) for spec, result in pairs}
+        return {spec.name: result.float().numpy().copy() for spec, result in pairs}
 
     def close(self) -> None:
         """Drop the module and its tensors."""

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import copy
 import io
-from collections.abc import Mapping
+import warnings
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -55,16 +58,15 @@ def session(
     if autocast not in (None, torch.bfloat16):
         raise UsageError(f"PyTorch runs in float32 or bfloat16 on a CPU, not in {autocast}")
     options = Options(compile=compile, channels_last=channels_last, bf16=autocast is not None)
-    return PyTorchSession(
-        _prepared(module, options), inputs=inputs, outputs=outputs, options=options
-    )
+    own = copy.deepcopy(module) if channels_last else module  # the caller's keeps its layout
+    return PyTorchSession(_prepared(own, options), inputs=inputs, outputs=outputs, options=options)
 
 
 def _prepared(module: nn.Module, options: Options) -> Network:
-    """Return ``module`` as ``options`` want it; the caller's own is left as it is."""
+    """Set ``module``, which is ours to change, up as ``options`` say."""
     if options.channels_last:
         # nn.Module.to's overloads do not know a memory format alone.
-        module = copy.deepcopy(module).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if not options.compile:
         return module
     return torch.compile(module, dynamic=False, options={"freezing": True})
@@ -81,7 +83,7 @@ def probe() -> Probe:
     return Probe(
         usable=True,
         reason="runs on the CPU; INT8 is made as a Q/DQ graph, which PyTorch does not run",
-        version=torch.__version__,
+        version=str(torch.__version__),
         devices=(environment.processor(),),
         precisions=able,
     )
@@ -98,11 +100,12 @@ def build(source: Artifact, path: Path, *, batch: Batch, options: Options) -> Ar
     network = deploy_form(weights.load(source.source).model)
     module = Deployed(network, source.preprocess, source.labels.activation).eval()
     try:
-        program = torch.export.export(
-            module,
-            (_example(spec, source.preprocess, batch),),
-            dynamic_shapes=(_dynamic_axes(spec, batch),),
-        )
+        with _quiet():
+            program = torch.export.export(
+                module,
+                (_example(spec, source.preprocess, batch),),
+                dynamic_shapes=(_dynamic_axes(spec, batch),),
+            )
     except (RuntimeError, torch._dynamo.exc.UserError) as error:
         raise BuildError(f"torch.export refuses the network: {error}") from error
     # Not straight to the file: PyTorch's own writer aborts the process when the disk is full.
@@ -117,7 +120,7 @@ def build(source: Artifact, path: Path, *, batch: Batch, options: Options) -> Ar
         batch=batch,
         device=_engine.this_cpu(),
         options=options,
-        versions={"torch": torch.__version__},
+        versions={"torch": str(torch.__version__)},
     )
 
 
@@ -134,13 +137,7 @@ def load(artifact: Artifact) -> PyTorchSession:
             hints=("tresnet-deploy build-engine --backend pytorch",),
         )
     options = _engine.options_of(artifact, Options, backend=_NAME)
-    try:
-        module = torch.export.load(artifact.path).module()
-    except (RuntimeError, ValueError, OSError) as error:
-        raise RunError(
-            f"PyTorch {torch.__version__} cannot load {artifact.path.name}: {error}",
-            hints=("tresnet-deploy build-engine --backend pytorch --overwrite",),
-        ) from error
+    module = _read(artifact.path)
     return PyTorchSession(
         _prepared(module, options),
         inputs=artifact.inputs,
@@ -148,6 +145,28 @@ def load(artifact: Artifact) -> PyTorchSession:
         options=options,
         batch=artifact.batch,
     )
+
+
+def _read(path: Path) -> nn.Module:
+    error: Exception | None = None
+    if zipfile.is_zipfile(path):  # torch.export.load prints a traceback for anything else
+        try:
+            with _quiet():
+                return torch.export.load(path).module()
+        except (RuntimeError, ValueError, LookupError, zipfile.BadZipFile) as caught:
+            error = caught
+    raise RunError(
+        f"PyTorch {torch.__version__} cannot load {path.name}: {error or 'it is no .pt2 archive'}",
+        hints=("tresnet-deploy build-engine --backend pytorch --overwrite",),
+    ) from error
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence what torch 2.13 says about itself: it copies its pytree specs in a deprecated way."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*", category=FutureWarning)
+        yield
 
 
 def _example(spec: TensorSpec, preprocess: Preprocess, batch: Batch) -> Tensor:
