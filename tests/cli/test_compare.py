@@ -145,6 +145,21 @@ def test_two_engines_are_compared_in_one_run(
     ]
 
 
+def test_engines_of_the_same_bytes_and_another_precision_are_two_stages(
+    command: Command, folder: Path, graph: Artifact
+) -> None:
+    first = engine_of(graph, folder / "a.onnxruntime.onnx")
+    second = engine_of(graph, folder / "b.onnxruntime.onnx", precision="bf16")
+    assert first.sha256 == second.sha256
+    done = command("compare", first.path, second.path, "--samples", 10)
+    assert done.code == 0, done.err
+    stages = report_in(folder).stages[-2:]
+    assert [(stage.stage, stage.precision, stage.file) for stage in stages] == [
+        ("engine (onnxruntime), fp32", "fp32", "a.onnxruntime.onnx"),
+        ("engine (onnxruntime), bf16", "bf16", "b.onnxruntime.onnx"),
+    ]
+
+
 def test_a_graph_made_anew_since_is_left_out_with_a_warning(
     command: Command, folder: Path, graph: Artifact
 ) -> None:

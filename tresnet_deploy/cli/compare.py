@@ -115,7 +115,8 @@ def command(
         threshold=F1_THRESHOLD if threshold is None else threshold,
         seed=seed,
     )
-    say(f"comparing {', '.join(described(model) for model in models)} on {len(chosen)} images")
+    what = described(models[0]) if len(models) == 1 else f"{len(models)} engines"
+    say(f"comparing {what} on {len(chosen)} images")
     with progress_bar(quiet=quiet) as progress:
         report = parity.prove(
             models, chosen, folder=target, settings=settings, progress=progress, quiet=quiet

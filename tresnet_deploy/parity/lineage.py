@@ -50,8 +50,8 @@ class _Files:
         """Add ``artifact`` after everything that it was made from."""
         for parent in reversed(artifact.parents):
             self._add_parent(artifact, parent)
-        # By kind too: an engine can have the very bytes of its graph.
-        if (artifact.kind, artifact.sha256) not in {(f.kind, f.sha256) for f in self.found}:
+        # Not by hash: engines of one graph that differ in a runtime's hint have the same bytes.
+        if artifact.path not in {known.path for known in self.found}:
             self.found.append(artifact)
 
     def _add_parent(self, child: Artifact, parent: FileDigest) -> None:
@@ -153,10 +153,13 @@ def _stage(artifact: Artifact, all_files: list[Artifact], held: ExitStack) -> St
 
 
 def _name(artifact: Artifact, all_files: list[Artifact]) -> str:
-    """Return what the stage is called: by kind, and by file where a kind occurs twice."""
-    same = [other for other in all_files if _kind_name(other) == _kind_name(artifact)]
-    kind = _kind_name(artifact)
-    return kind if len(same) == 1 else f"{kind}, {artifact.path.name}"
+    """Return the shortest name of the stage that no other stage has."""
+    kind, others = _kind_name(artifact), [other for other in all_files if other != artifact]
+    names = (kind, f"{kind}, {artifact.precision}", f"{kind}, {artifact.path.name}")
+    alike = [other for other in others if _kind_name(other) == kind]
+    if not alike:
+        return names[0]
+    return names[2 if any(other.precision == artifact.precision for other in alike) else 1]
 
 
 def _kind_name(artifact: Artifact) -> str:
