@@ -31,6 +31,7 @@ FLOORS = {
     "tresnet_deploy.calibration": 4,
     "tresnet_deploy.passes": 4,
     "tresnet_deploy.backends": 5,
+    "tresnet_deploy.precision": 5,
     "tresnet_deploy.metrics": 4,
     "tresnet_deploy.scoring": 5,
     "tresnet_deploy.eager": 3,
