@@ -188,9 +188,10 @@ def convert(
 
 def _require_fp32(artifact: Artifact, wanted: str) -> None:
     if artifact.kind != "onnx" or artifact.precision != "fp32":
-        what = f"{artifact.precision} graph" if artifact.kind == "onnx" else artifact.kind
+        what = artifact.precision if artifact.kind == "onnx" else artifact.kind
         raise UsageError(
-            f"{artifact.path} is a {what}: {wanted} is made from an FP32 graph", hints=(_EXPORT,)
+            f"{artifact.path} is no FP32 graph but {what}; {wanted} is made from FP32",
+            hints=(_EXPORT,),
         )
 
 

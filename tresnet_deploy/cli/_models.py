@@ -1,4 +1,4 @@
-"""Which model file a command works on: the one that is named, or the newest engine."""
+"""Which model file a command works on: the one that is named, or the newest that fits."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from tresnet_deploy.cli._options import say
 from tresnet_deploy.contracts import Artifact
 
 _BUILD = "tresnet-deploy build-engine"
+_EXPORT = "tresnet-deploy export"
 
 
 def model_at(path: Path | None, folder: Path) -> Artifact:
@@ -25,6 +26,22 @@ def model_at(path: Path | None, folder: Path) -> Artifact:
         return artifacts.read(path)
     newest = artifacts.newest(folder, want=_is_engine, what="engine", how=_BUILD)
     say(f"taking the newest engine, {newest.path}")
+    return newest
+
+
+def float_graph_at(path: Path | None, folder: Path) -> Artifact:
+    """Return the ONNX file at ``path``, or the newest FP32 one of ``folder``.
+
+    Raises:
+        UsageError: there is no such file, or no FP32 graph.
+        ArtifactError: the file is not what its sidecar says, or is not ours.
+    """
+    from tresnet_deploy import artifacts, graph_files
+
+    if path is not None:
+        return graph_files.artifact_of(path)
+    newest = artifacts.newest(folder, want=_is_float_graph, what="FP32 ONNX file", how=_EXPORT)
+    say(f"taking the newest FP32 graph, {newest.path}")
     return newest
 
 
@@ -52,3 +69,7 @@ def described(artifact: Artifact) -> str:
 
 def _is_engine(artifact: Artifact) -> bool:
     return artifact.kind == "engine"
+
+
+def _is_float_graph(artifact: Artifact) -> bool:
+    return artifact.kind == "onnx" and artifact.precision == "fp32"

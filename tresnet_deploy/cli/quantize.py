@@ -1,0 +1,94 @@
+"""Make an INT8, FP16 or bf16 graph of an FP32 one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from tresnet_deploy.cli._calibration_options import calibration_images, calibration_options
+from tresnet_deploy.cli._models import described, float_graph_at
+from tresnet_deploy.cli._options import (
+    DEFAULT_FOLDER,
+    emit,
+    output_folder,
+    output_format,
+    overwrite,
+    progress_bar,
+    say,
+    talkative,
+)
+
+
+@click.command("quantize")
+@click.argument("model", metavar="[ONNX]", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--precision",
+    type=click.Choice(["int8", "fp16", "bf16"]),
+    default="int8",
+    show_default=True,
+    help="fp16 and bf16 need no calibration: the options for it are left aside.",
+)
+@calibration_options
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the sample.")
+@overwrite
+@output_folder
+@output_format
+@talkative
+def command(
+    *,
+    model: Path | None,
+    precision: Literal["int8", "fp16", "bf16"],
+    calibration_data: Path | None,
+    calibration_samples: int,
+    method: str,
+    exclude: tuple[str, ...],
+    quantize_all: bool,
+    random_calibration: bool,
+    pad_int8: bool | None,
+    strict: bool,
+    seed: int,
+    overwrite: bool,
+    folder: Path,
+    output_format: str,
+    quiet: bool,
+) -> None:
+    """Write ONNX (default: the newest FP32 graph) in another precision.
+
+    INT8 is calibrated on images and becomes pairs of QuantizeLinear and DequantizeLinear, symmetric
+    and placed by TensorRT's rules, which every engine runs. FP16 and bf16 become types in the
+    graph; its input and output stay FP32.
+    """
+    from tresnet_deploy.artifacts import to_json
+    from tresnet_deploy.cli._quantize_text import text
+    from tresnet_deploy.quantize import QuantizeOptions, convert, quantize
+
+    source = float_graph_at(model, folder)
+    target = folder / f"{source.path.stem}.{precision}.onnx"
+    say(f"quantizing {described(source)}")
+    with progress_bar(quiet=quiet) as progress:
+        if precision == "int8":
+            artifact = quantize(
+                source,
+                target,
+                images=calibration_images(source, calibration_data, random=random_calibration),
+                options=QuantizeOptions(
+                    method=method,
+                    samples=calibration_samples,
+                    seed=seed,
+                    exclude=exclude,
+                    quantize_all=quantize_all,
+                    strict=strict,
+                    random_calibration=random_calibration,
+                    pad_channels=pad_int8,
+                ),
+                overwrite=overwrite,
+                progress=progress,
+            )
+        else:
+            artifact = convert(source, target, precision=precision, overwrite=overwrite)
+    emit(to_json(artifact) if output_format == "json" else text(artifact, source))
+    where = "" if folder == DEFAULT_FOLDER else f" --output {folder}"
+    say(f"next: tresnet-deploy build-engine --precision {precision}{where}")
+    say(f"      tresnet-deploy compare{where}")
