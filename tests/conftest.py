@@ -19,3 +19,16 @@ def demo_graph(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
         options=export.ExportOptions(),
         images=demo_images("calibration"),
     )
+
+
+@pytest.fixture(scope="session")
+def demo_int8(demo_graph: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    """Return the demo network as a Q/DQ graph, calibrated on a few of its images."""
+    from tresnet_deploy import quantize
+
+    return quantize.quantize(
+        demo_graph,
+        tmp_path_factory.mktemp("demo_int8") / "tresnet.int8.onnx",
+        images=demo_images("calibration"),
+        options=quantize.QuantizeOptions(samples=32),
+    )

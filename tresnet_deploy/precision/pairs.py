@@ -19,7 +19,7 @@ import onnx_ir as ir
 from tresnet_deploy.contracts import Array
 from tresnet_deploy.passes.quantize_outputs import AMAX
 from tresnet_deploy.precision.layers import data_input, same_range, weight
-from tresnet_deploy.precision.placement import Placement, bare_outputs
+from tresnet_deploy.precision.placement import Placement, results
 
 INT8_MAX: Final = 127
 
@@ -34,13 +34,13 @@ Scales = npt.NDArray[np.float32]
 def insert(model: ir.Model, placement: Placement, amax: Mapping[str, float]) -> None:
     """Insert all pairs of ``placement`` in place; ``amax`` is by the name of the tensor.
 
-    Outputs of quantised convolutions that no activation follows get their range noted in the
+    Results of quantised convolutions after which no pair stands get their range noted in the
     metadata of the value, for engines that need it.
     """
     graph = model.graph
     scales = {value: activation_scale(amax[_source(value)]) for value in placement.activations}
-    for value in bare_outputs(graph):
-        if value.producer() in placement.layers and amax[_source(value)] > 0:
+    for node, value in results(graph):
+        if node in placement.layers and value not in scales and amax[_source(value)] > 0:
             value.metadata_props[AMAX] = str(amax[_source(value)])
     for layer in placement.layers:
         _quantize_weight(graph, layer, float(scales[data_input(layer)]))

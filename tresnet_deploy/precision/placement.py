@@ -59,24 +59,27 @@ def observed(graph: ir.Graph) -> tuple[str, ...]:
     """Return the tensors whose ranges any placement may ask for, in the order of the graph.
 
     The set depends on nothing but the graph, so that a calibration table serves every choice of
-    layers. It also holds the outputs of convolutions without an activation: no pair belongs there,
-    but ONNX Runtime's build step needs their ranges.
+    layers. It also holds the results of convolutions after which no pair belongs: ONNX Runtime's
+    build step needs their ranges.
     """
     depth = depths(graph)
     wanted = [data_input(node) for node in roles(graph)]
     wanted += [value for node in graph if (value := residual(node, depth)) is not None]
-    wanted += bare_outputs(graph)
+    wanted += [value for _, value in results(graph)]
     return tuple(dict.fromkeys(_name(same_range(value)) for value in wanted))
 
 
-def bare_outputs(graph: ir.Graph) -> list[ir.Value]:
-    """Return the outputs of convolutions that no activation follows."""
+def results(graph: ir.Graph) -> list[tuple[ir.Node, ir.Value]]:
+    """Return each convolution with what it gives: its output, or that of its own activation."""
     return [
-        node.outputs[0]
-        for node in graph
-        if node.op_type in ("Conv", BLUR_POOL)
-        and not all(user.op_type in _ACTIVATIONS for user in node.outputs[0].consumers())
+        (node, _activated(node.outputs[0])) for node in graph if node.op_type in ("Conv", BLUR_POOL)
     ]
+
+
+def _activated(value: ir.Value) -> ir.Value:
+    users = value.consumers()
+    own = len(users) == 1 and users[0].op_type in _ACTIVATIONS
+    return users[0].outputs[0] if own else value
 
 
 def place(
