@@ -126,7 +126,7 @@ def _sessions(
                 source,
                 folder / f"{stem}.int8.onnx",
                 images=sample_photos(),
-                options=QuantizeOptions(samples=CALIBRATION_IMAGES),
+                options=QuantizeOptions(samples=CALIBRATION_IMAGES, pad_channels=False),
             )
         model = graph_files.load(source.path)
         passes.run(model, (*passes.order_for(backend), *contestant.after))
