@@ -8,7 +8,7 @@ from tresnet_deploy.cli._options import say
 from tresnet_deploy.contracts import Artifact
 
 _BUILD = "tresnet-deploy build-engine"
-_EXPORT = "tresnet-deploy export"
+_EXPORT = "tresnet-deploy export --variant l"
 
 
 def model_at(path: Path | None, folder: Path) -> Artifact:

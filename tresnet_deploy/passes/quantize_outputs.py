@@ -20,7 +20,7 @@ from typing import Final
 import numpy as np
 import onnx_ir as ir
 
-from tresnet_deploy.contracts import Outcome, Refusal
+from tresnet_deploy.contracts import Array, Outcome, Refusal
 from tresnet_deploy.passes import _graph
 
 AMAX: Final = "tresnet_deploy.amax"
@@ -78,7 +78,7 @@ def _recorded_grid(conv: ir.Node, value: ir.Value) -> tuple[ir.Value, ...] | Non
     scale = np.float32(float(recorded) / _INT8_MAX)
     if not (np.isfinite(scale) and scale > 0):
         return None
-    constants = (np.asarray(scale), np.asarray(0, np.int8))
+    constants: tuple[Array, ...] = (np.asarray(scale), np.asarray(0, np.int8))
     made = []
     for suffix, array in zip(("scale", "zero_point"), constants, strict=True):
         name = f"{value.name}/output_{suffix}"

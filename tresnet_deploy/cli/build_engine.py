@@ -1,0 +1,179 @@
+"""Build an engine of an ONNX file, calibrating it first where that is asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from click.core import ParameterSource
+
+from tresnet_deploy.cli._calibration_options import calibration_options
+from tresnet_deploy.cli._models import described, float_graph_at
+from tresnet_deploy.cli._options import (
+    DEFAULT_FOLDER,
+    PRECISIONS,
+    BatchRange,
+    emit,
+    output_folder,
+    output_format,
+    overwrite,
+    progress_bar,
+    say,
+    talkative,
+)
+from tresnet_deploy.contracts import Batch, Precision
+from tresnet_deploy.errors import UsageError
+from tresnet_deploy.registry import BACKENDS
+
+_CALIBRATION = (
+    "calibration_data",
+    "calibration_samples",
+    "method",
+    "exclude",
+    "quantize_all",
+    "random_calibration",
+    "pad_int8",
+    "strict",
+    "seed",
+)
+
+
+@click.command("build-engine")
+@click.argument("model", metavar="[ONNX]", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    help="What the engine computes in.  [default: what the ONNX file is in]",
+)
+@click.option("--int8", is_flag=True, help="Short for --precision int8.")
+@click.option("--fp16", is_flag=True, help="Short for --precision fp16.")
+@click.option("--bf16", is_flag=True, help="Short for --precision bf16.")
+@click.option(
+    "--backend",
+    type=click.Choice(BACKENDS.names()),
+    help="Who runs it.  [default: the fastest usable here]",
+)
+@click.option(
+    "--batch",
+    type=BatchRange(),
+    help="Images the engine takes at once.  [default: 1:8:16, or what the graph has fixed]",
+)
+@click.option(
+    "--threads", type=click.IntRange(min=1), help="CPU threads.  [default: usable physical cores]"
+)
+@click.option(
+    "-O",
+    "--option",
+    "extra",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="An option of the backend's own, such as inference_precision=f32; may be repeated.",
+)
+@calibration_options
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the calibration sample.")
+@overwrite
+@output_folder
+@output_format
+@talkative
+@click.pass_context
+def command(
+    ctx: click.Context,
+    *,
+    model: Path | None,
+    precision: Precision | None,
+    int8: bool,
+    fp16: bool,
+    bf16: bool,
+    backend: str | None,
+    batch: Batch | None,
+    threads: int | None,
+    extra: tuple[str, ...],
+    calibration_data: Path | None,
+    calibration_samples: int,
+    method: str,
+    exclude: tuple[str, ...],
+    quantize_all: bool,
+    random_calibration: bool,
+    pad_int8: bool | None,
+    strict: bool,
+    seed: int,
+    overwrite: bool,
+    folder: Path,
+    output_format: str,
+    quiet: bool,
+) -> None:
+    """Build an engine of ONNX (default: the newest FP32 graph) and prove it.
+
+    INT8 is calibrated first, on --calibration-data or images in the package, unless the folder
+    holds an INT8 graph made by the same settings, or ONNX is one. The engine appears only when it
+    has run real images and computes what its graph does.
+    """
+    from tresnet_deploy.artifacts import to_json
+    from tresnet_deploy.cli._build_text import text
+    from tresnet_deploy.engines import choose, make
+    from tresnet_deploy.quantize import QuantizeOptions
+
+    wanted = _precision(precision, int8=int8, fp16=fp16, bf16=bf16)
+    source = float_graph_at(model, folder)
+    choice = choose(source, precision=wanted, backend=backend, options=_given(extra, threads))
+    if not choice.calibrates:
+        _refuse_idle(ctx)
+    say(f"building {described(source)} for {choice.backend}: {choice.reason}")
+    with progress_bar(quiet=quiet) as progress:
+        engine = make(
+            source,
+            folder,
+            choice,
+            batch=batch,
+            calibration_data=calibration_data,
+            quantize=QuantizeOptions(
+                method=method,
+                samples=calibration_samples,
+                seed=seed,
+                exclude=exclude,
+                quantize_all=quantize_all,
+                strict=strict,
+                random_calibration=random_calibration,
+                pad_channels=pad_int8,
+            ),
+            overwrite=overwrite,
+            progress=progress,
+        )
+    emit(to_json(engine) if output_format == "json" else text(engine, choice.reason))
+    where = "" if folder == DEFAULT_FOLDER else f" --output {folder}"
+    say(f"next: tresnet-deploy compare{where}")
+    say(f"      tresnet-deploy benchmark{where}")
+
+
+def _precision(
+    precision: Precision | None, *, int8: bool, fp16: bool, bf16: bool
+) -> Precision | None:
+    """Return the precision that is asked for, None where none is."""
+    short: dict[Precision, bool] = {"int8": int8, "fp16": fp16, "bf16": bf16}
+    asked = {name for name, given in short.items() if given} | ({precision} if precision else set())
+    if len(asked) > 1:
+        raise UsageError(f"an engine has one precision, not {' and '.join(sorted(asked))}")
+    return next(iter(asked), None)
+
+
+def _given(pairs: tuple[str, ...], threads: int | None) -> dict[str, str]:
+    """Return NAME=VALUE pairs by name, and the threads where given."""
+    given = {} if threads is None else {"threads": str(threads)}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--option {pair!r} is not NAME=VALUE")
+        if name in given:
+            raise UsageError(f"the option {name} is given twice")
+        given[name] = value
+    return given
+
+
+def _refuse_idle(ctx: click.Context) -> None:
+    """Refuse options of calibration where nothing is calibrated, instead of passing them over."""
+    for name in _CALIBRATION:
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise UsageError(
+                f"--{name.replace('_', '-')} changes nothing here: no INT8 graph is made",
+                hints=("add --int8, with an FP32 graph", "leave it out"),
+            )

@@ -1,0 +1,127 @@
+"""The graph that an engine is built from: made of the FP32 one, or one that is there and fits.
+
+FP32 ONNX, precision --an earlier file of the same graph and settings, or a new one--> ONNX
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from tresnet_deploy import __version__, artifacts
+from tresnet_deploy.contracts import Artifact, Precision, Progress, Scalar, no_progress
+from tresnet_deploy.errors import ArtifactError, UsageError
+from tresnet_deploy.images import ImageSet, dataset_digest, sample
+from tresnet_deploy.quantize import QuantizeOptions, convert, quantize
+
+_PAD: Final = "pad_channels"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Converted:
+    """A graph in the wanted precision; ``reused`` says that it was there already."""
+
+    artifact: Artifact
+    reused: bool
+
+
+def file_name(artifact: Artifact, precision: Precision) -> str:
+    """Return what the form of ``artifact`` in ``precision`` is called: tresnet_l.int8.onnx."""
+    return f"{artifact.path.stem}.{precision}.onnx"
+
+
+def converted(
+    artifact: Artifact,
+    folder: Path,
+    *,
+    precision: Precision,
+    images: ImageSet | None,
+    options: QuantizeOptions,
+    overwrite: bool = False,
+    progress: Progress = no_progress,
+) -> Converted:
+    """Return ``artifact`` in ``precision``: itself, a fitting file of ``folder``, or a new one.
+
+    ``images`` are for calibration; None with ``options.random_calibration`` only.
+
+    Raises:
+        UsageError: ``artifact`` is neither in that precision nor FP32, or another file has the name
+            of the one to make and ``overwrite`` is False.
+        DeployError: as quantize and convert raise.
+    """
+    if artifact.precision == precision:
+        return Converted(artifact=artifact, reused=True)
+    if artifact.precision != "fp32":
+        raise UsageError(
+            f"{artifact.path} is in {artifact.precision}; {precision} is made from FP32",
+            hints=(
+                f"--precision {artifact.precision}",
+                "tresnet-deploy export, for the FP32 graph",
+            ),
+        )
+    target = folder / file_name(artifact, precision)
+    existing = _existing(target)
+    if existing is not None and _fits(existing, artifact, images, options):
+        return Converted(artifact=existing, reused=True)
+    if target.exists() and not overwrite:
+        raise UsageError(
+            f"{target} exists already and was made of another graph, by other settings or another "
+            "version",
+            hints=(
+                "add --overwrite to replace it",
+                f"tresnet-deploy build-engine {target}, to build from it as it is",
+            ),
+        )
+    if precision == "int8":
+        made = quantize(
+            artifact,
+            target,
+            images=images,
+            options=options,
+            overwrite=overwrite,
+            progress=progress,
+        )
+    else:
+        assert precision != "fp32"
+        made = convert(artifact, target, precision=precision, overwrite=overwrite)
+    return Converted(artifact=made, reused=False)
+
+
+def _existing(target: Path) -> Artifact | None:
+    """Return the finished file at ``target``; None where there is none or it is damaged."""
+    try:
+        return artifacts.read(target) if target.exists() else None
+    except ArtifactError:
+        return None
+
+
+def _fits(
+    existing: Artifact, artifact: Artifact, images: ImageSet | None, options: QuantizeOptions
+) -> bool:
+    made_from = existing.parents[0].sha256 if existing.parents else None
+    if (made_from, existing.versions.get("tresnet-deploy")) != (artifact.sha256, __version__):
+        return False
+    if existing.precision != "int8":
+        return True
+    wanted = _settings(images, options)
+    return all(existing.settings.get(name) == value for name, value in wanted.items())
+
+
+def _settings(images: ImageSet | None, options: QuantizeOptions) -> dict[str, Scalar]:
+    """Return what quantize would record, as far as it decides the result."""
+    wanted: dict[str, Scalar] = {
+        "method": options.method,
+        "seed": options.seed,
+        "exclude": " ".join(options.exclude),
+        "quantize_all": options.quantize_all,
+        "random_calibration": options.random_calibration,
+    }
+    if options.pad_channels is not None:
+        wanted[_PAD] = options.pad_channels
+    if images is not None:
+        drawn = sample(images, options.samples, seed=options.seed)
+        wanted["calibration_sha256"] = dataset_digest(drawn)
+    else:
+        wanted["calibration_images"] = options.samples
+    return wanted

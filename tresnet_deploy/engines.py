@@ -1,0 +1,116 @@
+"""ONNX file to engine in one go: choose the backend, convert or calibrate the graph, build.
+
+FP32 ONNX --choose--> Choice --converted--> ONNX in the graph's precision --build--> engine
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tresnet_deploy import build
+from tresnet_deploy.contracts import Artifact, Batch, Precision, Progress, no_progress
+from tresnet_deploy.converting import converted
+from tresnet_deploy.errors import UsageError
+from tresnet_deploy.images import default_images
+from tresnet_deploy.quantize import QuantizeOptions
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choice:
+    """Who builds an engine and why, in which precision, from a graph in which precision.
+
+    ``options`` are the backend's own. ``calibrates`` says that an INT8 graph is made on the way.
+    """
+
+    backend: str
+    reason: str
+    precision: Precision
+    graph: Precision
+    options: Any
+    calibrates: bool
+
+
+def choose(
+    source: Artifact,
+    *,
+    precision: Precision | None = None,
+    backend: str | None = None,
+    options: Mapping[str, str] | None = None,
+) -> Choice:
+    """Return who builds an engine of ``source``; ``options`` are values as people type them.
+
+    ``precision`` None is the one of ``source``, ``backend`` None the fastest one usable here.
+
+    Raises:
+        UsageError: the backend or an option is not known, or it makes no engines of ``precision``.
+        UnavailableError: a runtime or device is missing.
+    """
+    wanted = precision or source.precision
+    name, reason = (backend, "as asked") if backend else build.default_backend(wanted)
+    module = build.backend_for(name, wanted)
+    graph: Precision = module.GRAPHS[wanted]
+    return Choice(
+        backend=name,
+        reason=reason,
+        precision=wanted,
+        graph=graph,
+        options=build.options_from(module, wanted, options or {}),
+        calibrates=graph == "int8" and source.precision != "int8",
+    )
+
+
+def make(
+    source: Artifact,
+    folder: Path,
+    choice: Choice,
+    *,
+    batch: Batch | None = None,
+    calibration_data: Path | None = None,
+    quantize: QuantizeOptions | None = None,
+    overwrite: bool = False,
+    progress: Progress = no_progress,
+) -> Artifact:
+    """Return the engine of ``source`` that ``choice`` describes, built into ``folder``.
+
+    A graph in another precision is made beside it, unless one made by the same settings is there.
+    ``calibration_data`` None takes packaged images.
+
+    Raises:
+        UsageError: a file to be made is there already and ``overwrite`` is False.
+        DeployError: as convert, quantize and build raise.
+    """
+    target = folder / build.file_name(source, choice.backend, choice.precision)
+    if target.exists() and not overwrite:  # said before minutes of calibration
+        raise UsageError(f"{target} exists already", hints=("add --overwrite to replace it",))
+    quantize = quantize or QuantizeOptions()
+    images = None
+    if choice.calibrates and not quantize.random_calibration:
+        images = default_images(source, "calibrate", calibration_data)
+    graph = converted(
+        source,
+        folder,
+        precision=choice.graph,
+        images=images,
+        options=quantize,
+        overwrite=overwrite,
+        progress=progress,
+    )
+    if graph.reused and graph.artifact is not source:
+        _log.info("taking %s, made of this graph by the same settings", graph.artifact.path)
+    return build.build(
+        graph.artifact,
+        target,
+        backend=choice.backend,
+        precision=choice.precision,
+        batch=batch,
+        options=choice.options,
+        images=images,
+        overwrite=overwrite,
+        progress=progress,
+    )
