@@ -1,0 +1,230 @@
+"""Our engines beside those that others make of the same weights, interleaved in one run.
+
+    python bench/engines.py [--models m,l] [--batches 1,8] [--rounds 7] [--seconds 1] [--json FILE]
+
+Contestants: eager PyTorch and torch.compile; ONNX Runtime and OpenVINO (FP32, bf16) reading the
+plain torch export; NNCF's own INT8 engine of it (performance preset, on the same photographs);
+and the engines that `tresnet-deploy build-engine` makes. All run in one process in shuffled rounds
+on the same images. A ratio is the median over paired rounds, with a 95 % bootstrap interval.
+"""
+
+import argparse
+import dataclasses
+import functools
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import nncf
+import openvino
+import torch
+from openvino.properties import hint
+
+from tresnet.deploy_form import deploy_form
+from tresnet_deploy import environment, weights
+from tresnet_deploy.artifacts import to_json, write_whole
+from tresnet_deploy.backends import onnxruntime as ort_backend
+from tresnet_deploy.backends._cpu import available_cores
+from tresnet_deploy.backends._openvino_session import OpenVinoSession
+from tresnet_deploy.benchmark import Contestant, benchmark
+from tresnet_deploy.build import build, file_name
+from tresnet_deploy.contestants import Pictures, baselines, engines, pictures_of
+from tresnet_deploy.contracts import Artifact, Batch, Precision, Session
+from tresnet_deploy.export import ExportOptions, export
+from tresnet_deploy.images import batches, sample_photos
+from tresnet_deploy.quantize import QuantizeOptions, quantize
+from tresnet_deploy.results import BenchmarkReport, BenchmarkRow
+from tresnet_deploy.speedups import ratio_between
+from tresnet_deploy.timing import Schedule
+
+OPSET: Final = 18
+EAGER: Final = "pytorch eager fp32"
+COMPILED: Final = "pytorch compiled fp32"
+NNCF: Final = "nncf + openvino int8"
+PLAIN: Final = "openvino of the torch export"
+OURS: Final[tuple[tuple[str, Precision], ...]] = (
+    ("openvino", "fp32"),
+    ("openvino", "bf16"),
+    ("openvino", "int8"),
+    ("onnxruntime", "fp32"),
+    ("onnxruntime", "int8"),
+)
+# What issue and README promise: contestant, rival, least ratio.
+GOALS: Final = (
+    ("openvino int8", NNCF, 0.98),
+    ("onnxruntime int8", EAGER, 3.5),
+    ("openvino fp32", f"{PLAIN}, fp32", 1.0),
+    ("openvino bf16", f"{PLAIN}, bf16", 1.0),
+)
+
+
+def main() -> None:
+    """Measure each model and print its tables; the exit code does not depend on the figures."""
+    options = _arguments()
+    for name, fact in environment.describe().items():
+        print(f"{name}: {fact}", file=sys.stderr)
+    for variant in options.models.split(","):
+        with tempfile.TemporaryDirectory() as scratch:
+            report = _measured(variant, Path(scratch), options)
+        _print(variant, report)
+        if options.json:
+            path = options.json.with_stem(f"{options.json.stem}.{variant}")
+            write_whole(path, to_json(report))
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--models", default="m,l")
+    parser.add_argument("--batches", default="1,8")
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--json", type=Path, help="raw samples, one file a model")
+    parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True)
+    return parser.parse_args()
+
+
+def _measured(variant: str, folder: Path, options: argparse.Namespace) -> BenchmarkReport:
+    source = weights.resolve(variant=variant, tag=weights.RANDOM)
+    checkpoint = weights.load(source)
+    photos = sample_photos()
+    pictures = pictures_of(photos)
+    target = folder / f"{variant}.onnx"
+    exported = export(checkpoint, target, source=source, options=ExportOptions(), images=photos)
+    quantized = quantize(
+        exported, folder / f"{variant}.int8.onnx", images=photos, options=QuantizeOptions()
+    )
+    built = tuple(
+        build(
+            quantized if precision == "int8" else exported,
+            folder / file_name(exported, backend, precision),
+            backend=backend,
+            precision=precision,
+            images=photos,
+        )
+        for backend, precision in OURS
+        if precision != "bf16" or environment.computes_bf16()
+    )
+    wanted = {EAGER, *([COMPILED] if options.compile else [])}
+    torch_rows = baselines(exported, pictures, compiled=options.compile).contestants
+    return benchmark(
+        (
+            *(each for each in torch_rows if each.name in wanted),
+            *_rivals(checkpoint.model, exported, pictures, folder),
+            *engines(built, pictures, known=None),
+        ),
+        architecture=exported.architecture,
+        batches=tuple(map(int, options.batches.split(","))),
+        schedule=Schedule(rounds=options.rounds, seconds=options.seconds),
+    )
+
+
+def _rivals(
+    model: torch.nn.Module, exported: Artifact, pictures: Pictures, folder: Path
+) -> Iterator[Contestant]:
+    """What others make of the same weights: no operator, rewrite or graph of ours."""
+    (spec,) = exported.inputs
+    path = folder / "plain.onnx"
+    program = torch.onnx.export(
+        deploy_form(model),  # InPlace-ABN itself does not export
+        (torch.from_numpy(pictures(exported.preprocess, 2)),),
+        dynamo=True,
+        opset_version=OPSET,
+        input_names=[spec.name],
+        output_names=[exported.outputs[0].name],
+        dynamic_shapes=({0: torch.export.Dim("batch")},),
+        verbose=False,
+    )
+    assert program is not None
+    program.save(path)
+    plain = openvino.Core().read_model(path)
+    quantized = nncf.quantize(
+        plain,
+        nncf.Dataset(_singles(exported)),
+        preset=nncf.QuantizationPreset.PERFORMANCE,
+    )
+    kinds: tuple[tuple[str, Precision, openvino.Model], ...] = (
+        (f"{PLAIN}, fp32", "fp32", plain),
+        (f"{PLAIN}, bf16", "bf16", plain),
+        (NNCF, "int8", quantized),
+    )
+    for name, precision, graph in kinds:
+        if precision != "bf16" or environment.computes_bf16():
+            opened = functools.partial(_openvino, graph, precision, exported, pictures)
+            yield _contestant(name, "openvino", precision, opened)
+    foreign = dataclasses.replace(exported, path=path)
+    opened = functools.partial(_onnxruntime, foreign, pictures)
+    yield _contestant("onnxruntime of the torch export, fp32", "onnxruntime", "fp32", opened)
+
+
+def _singles(exported: Artifact) -> list[Any]:
+    return [batch.array for batch in batches(sample_photos(), exported.preprocess, 1)]
+
+
+def _contestant(name: str, backend: str, precision: Precision, opened: Any) -> Contestant:
+    return Contestant(
+        name=name, backend=backend, precision=precision, parity="not checked", open=opened
+    )
+
+
+def _openvino(
+    graph: openvino.Model, precision: Precision, like: Artifact, pictures: Pictures, batch: int
+) -> Session:
+    """Compile for ``batch`` alone with the hints of ours; INT8 has OpenVINO's default remainder."""
+    properties: dict[str, object] = {
+        hint.performance_mode: hint.PerformanceMode.LATENCY,
+        openvino.properties.inference_num_threads: available_cores(),
+    }
+    if precision != "int8":
+        kind = openvino.Type.f32 if precision == "fp32" else openvino.Type.bf16
+        properties[hint.inference_precision] = kind
+    session = OpenVinoSession(
+        graph,
+        inputs=like.inputs,
+        outputs=like.outputs,
+        properties=properties,
+        batch=Batch(min=batch, opt=batch, max=batch),
+    )
+    session.bind({like.inputs[0].name: pictures(like.preprocess, batch)})
+    return session
+
+
+def _onnxruntime(artifact: Artifact, pictures: Pictures, batch: int) -> Session:
+    session: Session = ort_backend.load(artifact)
+    session.bind({artifact.inputs[0].name: pictures(artifact.preprocess, batch)})
+    return session
+
+
+def _print(variant: str, report: BenchmarkReport) -> None:
+    rows = [row for row in report.rows if row.scenario == "throughput"]
+    for batch in sorted({row.batch for row in rows}):
+        found = {row.name: row for row in rows if row.batch == batch}
+        print(f"\ntresnet_{variant}, batch {batch}\n")
+        print("| engine | ms | images/s | over eager | 95 % interval |\n|---|--:|--:|--:|---|")
+        for row in found.values():
+            print(_line(row, found[EAGER]))
+        print()
+        for name, rival, least in GOALS:
+            if name in found and rival in found:
+                ratio = ratio_between(found[name], found[rival])
+                verdict = "met" if ratio.value >= least else "missed"
+                print(
+                    f"{name} over {rival}: {ratio.value:.3f} "
+                    f"({ratio.interval.low:.3f} to {ratio.interval.high:.3f}), "
+                    f"goal {least:g}: {verdict}"
+                )
+    for note in report.notes:
+        print(f"note: {note}")
+    sys.stdout.flush()
+
+
+def _line(row: BenchmarkRow, eager: BenchmarkRow) -> str:
+    ratio = ratio_between(row, eager)
+    interval = f"{ratio.interval.low:.2f} to {ratio.interval.high:.2f}"
+    speed = f"{row.p50_ms:.1f} | {row.images_per_s:.1f} | {ratio.value:.2f}"
+    return f"| {row.name} | {speed} | {interval} |"
+
+
+if __name__ == "__main__":
+    main()
