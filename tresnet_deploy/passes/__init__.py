@@ -17,6 +17,7 @@ DEFAULT_ORDER: Final[dict[str, tuple[str, ...]]] = {
     ),
     "openvino": (
         "inline-operators",  # OpenVINO 2026.4 reads no model-local functions
+        "clip-relu",  # INT8 only: 1 to 2 % faster, the same integers
     ),
     "onnxruntime": (
         "inline-operators",  # so that the next two see the convolutions of the blurs
