@@ -68,9 +68,9 @@ def _warn(table: CalibrationTable) -> None:
         _log.warning("skipped: %s", skipped)
     dead = sorted(dead_tensors(table))
     if dead:
-        names = ", ".join(dead[:_LISTED]) + (", ..." if len(dead) > _LISTED else "")
+        more = f", ... ({len(dead)} in all)" if len(dead) > _LISTED else ""
         _log.warning(
-            "%d activations were 0 on all calibration images; what reads them stays float: %s",
-            len(dead),
-            names,
+            "0 on all calibration images, so what reads them stays float: %s%s",
+            ", ".join(dead[:_LISTED]),
+            more,
         )

@@ -40,7 +40,7 @@ class Observer:
         counts = histogram.counts.reshape(BINS // _COARSE, _COARSE).sum(axis=1).astype(np.float64)
         counts[0] = counts[1]  # exact zeros, of which ReLU makes many, carry no information
         last = int(np.flatnonzero(counts)[-1]) + 1
-        candidates = range(min(_LEVELS, last), last + 1, _STRIDE)
+        candidates = [last, *range(last - _STRIDE, _LEVELS - 1, -_STRIDE)]
         best = min(candidates, key=lambda size: divergence(counts, size))
         return min(best * histogram.width * _COARSE, histogram.largest)
 

@@ -12,7 +12,7 @@
    after the shortcut's convolution.
 
 What is INT8 by default was decided by measurement: SNR of the logits against the float graph, for
-the trained network in the box and TResNet-M with seeded weights; OpenVINO's throughput, M at 224 px.
+the trained network in the box and seeded TResNet-M; OpenVINO's throughput for M at 224 px.
 
     stem     INT8: costs 0 dB trained and 2 dB seeded; float it costs 1 to 2 % of the throughput
     head     float: INT8 costs 0.2 dB trained and up to 3 dB seeded, and gains nothing measurable
