@@ -10,7 +10,7 @@ Activation = Literal["leaky", "frelu"]
 HeadKind = Literal["linear", "bottleneck", "ml_decoder"]
 
 SPACE_TO_DEPTH_BLOCK: Final = 4
-"""Side of the block that the first layer moves into channels (paper, section 2.1)."""
+"""Side of the block that the first layer moves into channels (TResNet repository)."""
 
 MIN_IMAGE_PX: Final = 20
 """Smallest side: below it the last blur would reflect a map of one pixel."""

@@ -109,6 +109,7 @@ def test_frelu_networks_have_plain_gammas_unless_told_otherwise() -> None:
     assert create(frelu, gammas="absolute", norm="batchnorm").gammas == "absolute"
 
 
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")  # inside torch's inductor
 def test_parameter_free_modules_are_compiled_on_request_only(tiny: Architecture) -> None:
     kinds = {
         wanted: {

@@ -82,6 +82,12 @@ def test_the_two_networks_called_l_are_told_apart() -> None:
     assert find("l") is not find("v2_l")
 
 
+def test_a_scaled_variant_is_found_under_its_own_name() -> None:
+    scaled = find("m").scaled(0.25)
+    assert find(scaled.name) == scaled
+    assert find("M_x0.25").width == 16
+
+
 def test_an_unknown_variant_names_the_nearest_ones() -> None:
     with pytest.raises(UnknownVariantError, match=r"'tresnet_xxl': did you mean xl") as caught:
         find("tresnet_xxl")
