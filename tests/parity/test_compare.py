@@ -11,7 +11,7 @@ from tresnet_deploy.artifacts import from_json, locked, to_json
 from tresnet_deploy.contracts import Array, Artifact, Batch
 from tresnet_deploy.errors import ImageError, RunError, UnavailableError, UsageError
 from tresnet_deploy.images import ImageFile, ImageSet, scan
-from tresnet_deploy.parity import Overrides, Settings, Stage, compare
+from tresnet_deploy.parity import Overrides, Settings, Stage, compare, comparing
 from tresnet_deploy.results import ParityReport, StageParity
 
 MakeStage = Callable[..., Stage]
@@ -352,11 +352,19 @@ def test_files_of_a_killed_run_are_replaced(
     assert judged(make_stage("engine")).verdict == "pass"
 
 
+@pytest.mark.parametrize(("side_px", "together"), [(224, 8), (448, 2), (640, 1), (64, 64)])
+def test_a_batch_holds_about_the_same_number_of_pixels(
+    side_px: int, together: int, model: Artifact
+) -> None:
+    preprocess = replace(model.preprocess, height_px=side_px, width_px=side_px)
+    assert comparing.batch_of(preprocess) == together
+
+
 def test_a_second_comparison_replaces_the_files_of_the_first(
     judged: Judged, make_stage: MakeStage, images: ImageSet, tmp_path: Path
 ) -> None:
-    judged(make_stage("engine"))
-    judged(make_stage("engine"), images=images)
+    judged(make_stage("engine"), settings=Settings(batch=8))
+    judged(make_stage("engine"), images=images, settings=Settings(batch=8))
     assert len((tmp_path / "parity" / "images.txt").read_text().splitlines()) == 13
     assert len(list((tmp_path / "parity" / "outputs").iterdir())) == 2
 
@@ -387,7 +395,7 @@ def test_polygraphy_reads_the_scores_of_every_stage(
 ) -> None:
     from polygraphy.comparator import RunResults
 
-    judged(make_stage("engine"))
+    judged(make_stage("engine"), settings=Settings(batch=8))
     saved = RunResults.load(str(tmp_path / "parity" / "outputs" / "0000000000.json"))
     assert list(saved.keys()) == ["reference", "engine"]
     assert saved["engine"][0]["scores"].shape == (8, 6)
@@ -396,7 +404,7 @@ def test_polygraphy_reads_the_scores_of_every_stage(
 def test_polygraphys_command_line_checks_the_saved_accuracy(
     judged: Judged, make_stage: MakeStage, tmp_path: Path
 ) -> None:
-    judged(make_stage("engine", noise(0.5), precision="int8"))
+    judged(make_stage("engine", noise(0.5), precision="int8"), settings=Settings(batch=8))
     command = [str(Path(sys.executable).with_name("polygraphy")), "check", "accuracy"]
     command += [str(tmp_path / "parity" / "accuracy.json"), "--compare", "cosine_similarity"]
     command += ["--cosine-similarity-threshold", "0.99999"]

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -19,16 +20,21 @@ from tresnet_deploy.parity.gates import Overrides
 from tresnet_deploy.parity.runs import IMAGES, Stage, run_all
 from tresnet_deploy.parity.verdicts import Ground, judge_stages, notes
 from tresnet_deploy.results import ParityReport
-from tresnet_deploy.scoring import preferred_batch
 
-REFERENCE = "eager FP32 PyTorch with the original weights"
+REFERENCE: Final = "eager FP32 PyTorch with the original weights"
+
+
+# Eager PyTorch sets the memory, a few hundred megabytes for this many pixels, and pays for each
+# batch with a barrier at each layer: small images go together in larger numbers.
+_PIXELS: Final = 8 * 224 * 224
+_MOST: Final = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """How to compare: batch size, gates, the threshold of CF1 and OF1, the bootstrap's seed.
 
-    ``batch`` None runs as many images together as the last stage prefers.
+    ``batch`` None runs as many images together as have the pixels of eight at 224 px.
     """
 
     batch: int | None = None
@@ -68,7 +74,7 @@ def compare(
     _check_names((reference, *stages))
     seen = _Seen()
     with _replacing(folder) as partial:
-        size = settings.batch or preferred_batch(stages[-1].session, stages[-1].batch)
+        size = settings.batch or batch_of(model.preprocess)
         feeds = _feeds(images, model.preprocess, size, seen, progress)
         first, *others = run_all((reference, *stages), feeds, partial)
         _refuse_broken(first)
@@ -97,6 +103,12 @@ def compare(
         skipped=tuple(seen.skipped),
         notes=(*images.notes, *notes(ground, judged)),
     )
+
+
+def batch_of(preprocess: Preprocess) -> int:
+    """Return how many images to run together: about the same number of pixels at every size."""
+    pixels = preprocess.height_px * preprocess.width_px
+    return min(max(1, _PIXELS // pixels), _MOST)
 
 
 def _check_names(stages: tuple[Stage, ...]) -> None:
