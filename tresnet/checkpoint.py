@@ -126,9 +126,7 @@ def load_state(
     architecture, slopes_reason = _with_slopes(architecture, state.layout, slopes, notes)
     _check_expected(architecture, variant, classes)
     kind, gammas_reason = _decide_gammas(gammas, state, notes)
-    operator = None if kind == "plain" and norm == "auto" else in_place_operator(norm)
-    with torch.device("meta"):
-        model = TResNet(architecture, gammas=kind, operator=operator)
+    model = _build(architecture, kind, norm)
     fill_model(model, translation, state.layout)
     rule, input_reason = _first(
         (input_rule, "as asked for"),
@@ -149,6 +147,14 @@ def load_state(
         input_rule=rule,
         input_reason=input_reason,
     )
+
+
+def _build(architecture: Architecture, gammas: Gammas, norm: NormKind) -> TResNet:
+    """The network without memory for its tensors, which come from the file."""
+    if gammas == "plain" and norm == "auto":
+        norm = "batchnorm"
+    with torch.device("meta"):
+        return TResNet(architecture, gammas=gammas, operator=in_place_operator(norm))
 
 
 def _first(*answers: tuple[_Answer | None, str]) -> tuple[_Answer, str]:

@@ -90,9 +90,9 @@ def _input_rule(value: object) -> InputRule | None:
         case {
             "image_px": int(image_px),
             "resize": ("crop" | "squish") as resize,
-            "crop_pct": float(crop_pct),
-            "mean": [float(), float(), float()] as mean,
-            "std": [float(), float(), float()] as std,
+            "crop_pct": float() | int() as crop_pct,
+            "mean": [float() | int(), float() | int(), float() | int()] as mean,
+            "std": [float() | int(), float() | int(), float() | int()] as std,
             "interpolation": str(interpolation),
         }:
             return InputRule(
@@ -115,7 +115,7 @@ def _slopes(value: object) -> Slopes | None:
     match value:
         case None:
             return None
-        case {"stem": float(stem), "block": float(block)}:
+        case {"stem": float() | int() as stem, "block": float() | int() as block}:
             return Slopes(stem=stem, block=block)
     raise _broken(_SLOPES, value)
 

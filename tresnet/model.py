@@ -190,22 +190,7 @@ def create(
         ArchitectureError: the options contradict each other.
         MissingPackageError: `norm="inplace_abn"` without that package.
     """
-    given = (classes, head, width_factor, slopes)
-    if isinstance(variant, Architecture):
-        if any(option is not None for option in given):
-            raise ArchitectureError(
-                "an Architecture already holds classes, head, width and slopes: "
-                "leave these options out, or change it with dataclasses.replace"
-            )
-        wanted = variant
-    else:
-        wanted = architecture(
-            variant,
-            width_factor=1.0 if width_factor is None else width_factor,
-            classes=1000 if classes is None else classes,
-            head=head or "linear",
-            slopes=slopes,
-        )
+    wanted = _wanted(variant, classes, head, width_factor, slopes)
     gammas = gammas or ("plain" if wanted.activation == "frelu" else "absolute")
     if gammas == "plain" and norm == "auto":
         norm = "batchnorm"
@@ -216,3 +201,31 @@ def create(
             if isinstance(module, (SpaceToDepth, BlurPool2d)):
                 module.compile()
     return model
+
+
+def _wanted(
+    variant: str | Variant | Architecture,
+    classes: int | None,
+    head: HeadKind | Head | None,
+    width_factor: float | None,
+    slopes: Slopes | None,
+) -> Architecture:
+    """The architecture that `create`'s options describe, unless they contradict each other."""
+    if isinstance(variant, Architecture):
+        if any(option is not None for option in (classes, head, width_factor, slopes)):
+            raise ArchitectureError(
+                "an Architecture already holds classes, head, width and slopes: "
+                "leave these options out, or change it with dataclasses.replace"
+            )
+        return variant
+    if isinstance(head, Head) and classes not in (None, head.classes):
+        raise ArchitectureError(
+            f"classes={classes} contradicts the head of {head.classes} classes: leave classes out"
+        )
+    return architecture(
+        variant,
+        width_factor=1.0 if width_factor is None else width_factor,
+        classes=1000 if classes is None else classes,
+        head=head or "linear",
+        slopes=slopes,
+    )

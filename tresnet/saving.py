@@ -50,16 +50,7 @@ def save_miil(
         gammas=model.gammas,
     )
     content = safetensors.torch.save(miil_state(model), write_notes(notes, metadata or {}))
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        with partial.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise CheckpointFileError(f"cannot write {path}: {error.strerror or error}") from error
+    _write_whole(path, content)
 
 
 def miil_state(model: TResNet) -> dict[str, Tensor]:
@@ -71,3 +62,17 @@ def miil_state(model: TResNet) -> dict[str, Tensor]:
             parts.setdefault(name, []).append(tensor.detach().cpu())
     # The decoder's query, key and value projections, in this order, are one tensor in the file.
     return {name: torch.cat(tensors).contiguous() for name, tensors in parts.items()}
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Write under another name and rename, so that a killed process leaves no half file."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with partial.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise CheckpointFileError(f"cannot write {path}: {error.strerror or error}") from error

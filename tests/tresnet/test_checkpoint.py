@@ -75,6 +75,12 @@ def test_what_is_saved_is_loaded(network: TResNet, tmp_path: Path) -> None:
         assert file.metadata()["epochs"] == "3"
 
 
+def test_an_input_rule_written_with_whole_numbers_is_read_back(v1: TResNet, tmp_path: Path) -> None:
+    rule = InputRule(image_px=64, resize="crop", crop_pct=1, mean=(0, 0, 0), std=(1, 1, 1))
+    save_miil(v1, tmp_path / "weights.safetensors", input_rule=rule)
+    assert load(tmp_path / "weights.safetensors").input_rule == rule
+
+
 def test_a_loaded_network_computes_what_the_saved_one_did(network: TResNet, images: Tensor) -> None:
     checkpoint = load_state(miil_state(network))
     with torch.no_grad():

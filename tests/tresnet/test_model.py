@@ -101,6 +101,8 @@ def test_create_takes_a_row_a_name_or_an_architecture(tiny: Architecture) -> Non
 def test_create_refuses_options_that_an_architecture_already_holds(tiny: Architecture) -> None:
     with pytest.raises(ArchitectureError, match="already holds classes"):
         create(tiny, classes=10)
+    with pytest.raises(ArchitectureError, match="classes=10 contradicts the head of 5 classes"):
+        create("s", classes=10, head=Head.linear(5))
 
 
 def test_frelu_networks_have_plain_gammas_unless_told_otherwise() -> None:
