@@ -23,6 +23,7 @@ FLOORS = {
     "tresnet_deploy.preprocess": 2,
     "tresnet_deploy.images": 3,
     "tresnet_deploy.environment": 3,
+    "tresnet_deploy.ledger": 3,
     "tresnet_deploy.speedups": 3,
     "tresnet_deploy.timing": 3,
     "tresnet_deploy.graph_files": 3,

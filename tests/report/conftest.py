@@ -251,7 +251,7 @@ def report_data(
             StepTime(name="quantize", result="m.int8.onnx", seconds=11.8, reused=True),
         ),
         images=images,
-        checkpoint_mib=7.9,
+        float_mib=7.9,
         command="tresnet-deploy deploy --demo --output demo",
         created="24 November 2026, 08:00 UTC",
     )

@@ -88,5 +88,10 @@ class PyTorchSession:
         return {spec.name: result.float().numpy().copy() for spec, result in pairs}
 
     def close(self) -> None:
-        """Drop the module and its tensors."""
+        """Drop the module and its tensors, and what was compiled for it.
+
+        Dynamo compiles one piece of code for at most 8 modules or shapes, and keeps all of them.
+        """
         self._module = self._bound = self._results = None
+        if self._options.compile:
+            torch.compiler.reset()

@@ -69,7 +69,8 @@ def _prepared(module: nn.Module, options: Options) -> Network:
         module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if not options.compile:
         return module
-    return torch.compile(module, dynamic=False, options={"freezing": True})
+    # A full graph or an error: falling back to eager in silence would spoil every measurement.
+    return torch.compile(module, fullgraph=True, dynamic=False, options={"freezing": True})
 
 
 def options_for(precision: Precision) -> Options:

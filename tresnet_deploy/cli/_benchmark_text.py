@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import click
 
 from tresnet_deploy.cli._tables import table
+from tresnet_deploy.contracts import Artifact
 from tresnet_deploy.errors import GateError
 from tresnet_deploy.results import BenchmarkReport, BenchmarkRow
 
@@ -22,10 +23,12 @@ def text(report: BenchmarkReport) -> str:
     return "\n\n".join(_sections(report))
 
 
-def failure(report: BenchmarkReport, sha256: str, *, min_speedup: float | None) -> GateError | None:
+def failure(
+    report: BenchmarkReport, engine: Artifact, *, min_speedup: float | None
+) -> GateError | None:
     """Return the error that the command ends with, None when nothing failed.
 
-    ``sha256`` is the engine that ``min_speedup`` is asked of.
+    ``engine`` is the one that ``min_speedup`` is asked of.
     """
     failed = dict.fromkeys(row.name for row in report.rows if row.parity == "fail")
     if failed:
@@ -33,9 +36,11 @@ def failure(report: BenchmarkReport, sha256: str, *, min_speedup: float | None) 
             f"failed parity, so no speed-up counts: {', '.join(failed)}",
             hints=("tresnet-deploy compare, which says where accuracy went",),
         )
-    for row in report.rows:
+    subject = (engine.sha256, engine.precision)
+    mine = [row for row in report.rows if (row.sha256, row.precision) == subject]
+    for row in mine:
         low = row.ratio.interval.low if row.ratio else 0.0
-        if min_speedup is not None and row.sha256 == sha256 and low < min_speedup:
+        if min_speedup is not None and low < min_speedup:
             return GateError(
                 f"{row.name} is {low:.2f} times as fast at the lower end ({row.scenario}, batch "
                 f"{row.batch}), not at least {min_speedup:g}"

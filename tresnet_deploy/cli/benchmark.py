@@ -137,7 +137,7 @@ def command(
     for note in report.notes:
         warn(note)
     say(f"saved: {newest.path.parent / REPORT}, with all samples")
-    error = failure(report, newest.sha256, min_speedup=min_speedup)
+    error = failure(report, newest, min_speedup=min_speedup)
     if error is not None:
         raise error
     say(f"next: tresnet-deploy evaluate --images DIR --output {newest.path.parent}")

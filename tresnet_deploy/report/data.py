@@ -25,7 +25,7 @@ class ReportData:
     """Everything a page tells. ``subject`` is the engine that is to be shipped.
 
     ``images`` finds the files of flipped images by the names that ``parity`` uses.
-    ``checkpoint_mib`` is what the engine's size is compared with, None where nobody knows.
+    ``float_mib`` is the size of the FP32 graph, which the engine's is compared with.
     """
 
     subject: Artifact
@@ -34,7 +34,7 @@ class ReportData:
     benchmark: BenchmarkReport | None = None
     steps: tuple[StepTime, ...] = ()
     images: Mapping[str, Path] = field(default_factory=dict)
-    checkpoint_mib: float | None = None
+    float_mib: float | None = None
     command: str = ""
     created: str = ""
 
@@ -42,7 +42,15 @@ class ReportData:
     def stage(self) -> StageParity | None:
         """The parity of the subject itself."""
         stages = self.parity.stages if self.parity else ()
-        return next((each for each in stages if each.sha256 == self.subject.sha256), None)
+        return next((each for each in stages if self.is_subject(each)), None)
+
+    def is_subject(self, found: BenchmarkRow | StageParity | Artifact) -> bool:
+        """Return whether ``found`` is of the subject: its bytes, computed in its precision.
+
+        OpenVINO's FP32 and bf16 engines are the same bytes with another hint.
+        """
+        mine = (self.subject.sha256, self.subject.precision)
+        return (found.sha256, found.precision) == mine
 
     def rows(self, scenario: str, batch: int) -> tuple[BenchmarkRow, ...]:
         """Return the benchmark's rows of one scenario and batch size."""
@@ -51,5 +59,4 @@ class ReportData:
 
     def row(self, scenario: str, batch: int) -> BenchmarkRow | None:
         """Return the subject's own row."""
-        mine = (row for row in self.rows(scenario, batch) if row.sha256 == self.subject.sha256)
-        return next(mine, None)
+        return next((row for row in self.rows(scenario, batch) if self.is_subject(row)), None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Final
 
 from tresnet_deploy.contracts import Artifact, Preprocess
@@ -54,11 +55,16 @@ def _file(artifact: Artifact, data: ReportData) -> FileView:
         size=mebibytes(mib) if here else "gone",
         sha256=artifact.sha256,
         short_sha256=artifact.sha256[:_HASH_DIGITS],
-        parent=artifact.parents[0].name if artifact.parents else _source_of(artifact),
+        parent=artifact.parents[0].name if artifact.parents else _short_source(artifact),
         verified=artifact.verified or "",
         settings=tuple((name, str(value)) for name, value in artifact.settings.items()),
-        subject=artifact.sha256 == data.subject.sha256,
+        subject=data.is_subject(artifact),
     )
+
+
+def _short_source(artifact: Artifact) -> str:
+    source = artifact.source
+    return PurePath(source.location).name if source.kind == "file" else _source_of(artifact)
 
 
 def _source_of(artifact: Artifact) -> str:

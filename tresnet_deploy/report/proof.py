@@ -73,7 +73,7 @@ def stage_chart(data: ReportData) -> Chart | None:
 def _kind(stage: StageParity, data: ReportData) -> Kind:
     if not stage.passed:
         return "failed"
-    return "subject" if stage.sha256 == data.subject.sha256 else "engine"
+    return "subject" if data.is_subject(stage) else "engine"
 
 
 def _stage_row(stage: StageParity, data: ReportData, axis: Axis) -> ChartRow:

@@ -50,7 +50,7 @@ def speed_charts(data: ReportData) -> tuple[Chart, ...]:
 def best_batch(data: ReportData) -> int | None:
     """Return the batch size at which the subject has its highest throughput."""
     rows = data.benchmark.rows if data.benchmark else ()
-    mine = [r for r in rows if r.scenario == "throughput" and r.sha256 == data.subject.sha256]
+    mine = [r for r in rows if r.scenario == "throughput" and data.is_subject(r)]
     return max(mine, key=lambda row: row.images_per_s).batch if mine else None
 
 
@@ -60,7 +60,7 @@ def kind_of(row: BenchmarkRow, data: ReportData) -> Kind:
         return "failed"
     if row.parity == "baseline":
         return "baseline"
-    return "subject" if row.sha256 == data.subject.sha256 else "engine"
+    return "subject" if data.is_subject(row) else "engine"
 
 
 def _speed_chart(data: ReportData, scenario: str, batch: int) -> Chart:

@@ -19,7 +19,7 @@ from tresnet_deploy.report.words import (
     significant,
     span,
 )
-from tresnet_deploy.results import Accuracy, BenchmarkRow, StageParity
+from tresnet_deploy.results import Accuracy, BenchmarkReport, BenchmarkRow, StageParity
 
 Outcome = Literal["passed", "failed", "not compared"]
 
@@ -129,7 +129,7 @@ def _accuracy_figures(data: ReportData) -> Iterator[Figure]:
 def _size_figures(data: ReportData) -> Iterator[Figure]:
     size = size_mib(data)
     if size is not None:
-        beside = f"checkpoint {mebibytes(data.checkpoint_mib)}" if data.checkpoint_mib else ""
+        beside = f"FP32 graph {mebibytes(data.float_mib)}" if data.float_mib else ""
         yield Figure(name="engine size", value=mebibytes(size), beside=beside)
 
 
@@ -152,5 +152,13 @@ def remarks(data: ReportData) -> tuple[str, ...]:
         for gate in stage.gates
         if not gate.passed
     )
-    verdicts = data.benchmark.verdicts if data.benchmark else ()
-    return tuple(dict.fromkeys((*failed, *verdicts)))
+    return tuple(dict.fromkeys((*failed, *_speed_remarks(data.benchmark))))
+
+
+def _speed_remarks(benchmark: BenchmarkReport | None) -> Iterator[str]:
+    if benchmark is None:
+        return
+    if not benchmark.publishable:
+        reason = f": {benchmark.notes[0]}" if benchmark.notes else ""
+        yield f"the times are not for publication{reason}"
+    yield from benchmark.verdicts

@@ -1,0 +1,222 @@
+"""Do it all: from weights to a proven, measured engine and a report."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from tresnet_deploy.cli._calibration_options import calibration_options
+from tresnet_deploy.cli._options import (
+    DEFAULT_FOLDER,
+    PRECISIONS,
+    BatchRange,
+    emit,
+    output_folder,
+    output_format,
+    overwrite,
+    progress_bar,
+    say,
+    talkative,
+    warn,
+)
+from tresnet_deploy.cli._weights import Slopes, named_source, weights_options
+from tresnet_deploy.cli.export import ImageSize
+from tresnet_deploy.contracts import Batch, Precision
+from tresnet_deploy.errors import UsageError
+from tresnet_deploy.registry import BACKENDS
+
+if TYPE_CHECKING:
+    from tresnet_deploy.contestants import Options
+    from tresnet_deploy.contracts import Source
+    from tresnet_deploy.pipeline import Deployment
+    from tresnet_deploy.report import StepTime
+
+_SAMPLES = 500
+# The demo's steps take a millisecond or two: turns of 0.3 s hold hundreds of them.
+_DEMO_ROUNDS, _DEMO_SECONDS = 5, 0.3
+
+
+@click.command("deploy")
+@weights_options
+@click.option("--demo", is_flag=True, help="Deploy the trained network in the package.")
+@click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default="int8",
+    show_default=True,
+    help="What the engine computes in.",
+)
+@click.option(
+    "--backend",
+    type=click.Choice(BACKENDS.names()),
+    help="Who runs it.  [default: the fastest usable here]",
+)
+@click.option("--image-size", type=ImageSize(), help="In pixels.  [default: what the weights want]")
+@click.option("--batch", type=BatchRange(), help="Images at once.  [default: 1:8:16]")
+@calibration_options
+@click.option(
+    "--images",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder to prove the engine on; class folders or a labels.csv also give accuracy.  "
+    "[default: images in the package]",
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(min=1),
+    default=_SAMPLES,
+    show_default=True,
+    help="Compare on at most N of them.",
+)
+@click.option(
+    "--rivals/--no-rivals",
+    default=True,
+    show_default=True,
+    help="Also build what the engine has to beat: higher precisions, and the other backends.",
+)
+@click.option("--quick", is_flag=True, help="Time few short rounds: not for publication.")
+@click.option(
+    "--compile/--no-compile", "compiled", default=False, help="Time torch.compile too: minutes."
+)
+@overwrite
+@output_folder
+@output_format
+@talkative
+def command(
+    *,
+    variant: str | None,
+    checkpoint: Path | None,
+    tag: str | None,
+    seed: int,
+    classes: int | None,
+    gammas: Literal["auto", "absolute", "plain"],
+    slopes: Slopes | None,
+    trust_pickle: bool,
+    demo: bool,
+    precision: Precision,
+    backend: str | None,
+    image_size: tuple[int, int] | None,
+    batch: Batch | None,
+    calibration_data: Path | None,
+    calibration_samples: int,
+    method: str,
+    exclude: tuple[str, ...],
+    quantize_all: bool,
+    random_calibration: bool,
+    pad_int8: bool | None,
+    strict: bool,
+    images: Path | None,
+    samples: int,
+    rivals: bool,
+    quick: bool,
+    compiled: bool,
+    overwrite: bool,
+    folder: Path,
+    output_format: str,
+    quiet: bool,
+) -> None:
+    """Export, quantize, build, compare, benchmark, and write report.html.
+
+    Whatever the verdict, the report is written; the command ends with 1 when a gate failed. Run
+    again after an interruption, it takes the files that the same settings have made already.
+    """
+    from tresnet_deploy.export import ExportOptions
+    from tresnet_deploy.pipeline import Plan, deploy
+    from tresnet_deploy.quantize import QuantizeOptions
+
+    if demo:
+        source = _demo_source(variant, checkpoint, tag)
+    else:
+        source = named_source(
+            variant=variant,
+            checkpoint=checkpoint,
+            tag=tag,
+            seed=seed,
+            classes=classes,
+            gammas=gammas,
+            slopes=slopes,
+            trust_pickle=trust_pickle,
+            quiet=quiet,
+        )
+    plan = Plan(
+        source=source,
+        folder=folder,
+        precision=precision,
+        backend=backend,
+        batch=batch,
+        rivals=rivals,
+        export=ExportOptions(image_size=image_size),
+        quantize=QuantizeOptions(
+            method=method,
+            samples=calibration_samples,
+            seed=seed,
+            exclude=exclude,
+            quantize_all=quantize_all,
+            strict=strict,
+            random_calibration=random_calibration,
+            pad_channels=pad_int8,
+        ),
+        calibration_data=calibration_data,
+        images=images,
+        samples=samples,
+        seed=seed,
+        benchmark=_timing(demo=demo, quick=quick, compiled=compiled),
+        overwrite=overwrite,
+        command=shlex.join(("tresnet-deploy", *sys.argv[1:])),
+    )
+    with progress_bar(quiet=quiet) as progress:
+        deployment = deploy(plan, seen=_tell, progress=progress, quiet=quiet)
+    _finish(deployment, folder, output_format)
+
+
+def _demo_source(variant: str | None, checkpoint: Path | None, tag: str | None) -> Source:
+    """Return the packaged checkpoint."""
+    from tresnet_deploy import weights
+    from tresnet_deploy.images import demo_checkpoint
+
+    if variant or checkpoint or tag:
+        raise UsageError("--demo deploys the network in the package; it takes no other weights")
+    return weights.resolve(checkpoint=demo_checkpoint())
+
+
+def _timing(*, demo: bool, quick: bool, compiled: bool) -> Options:
+    from tresnet_deploy.contestants import Options
+    from tresnet_deploy.timing import QUICK, Schedule
+
+    schedule = QUICK if quick else Schedule()
+    if demo and not quick:
+        schedule = dataclasses.replace(schedule, rounds=_DEMO_ROUNDS, seconds=_DEMO_SECONDS)
+    return Options(schedule=schedule, quick=quick, compiled=compiled)
+
+
+def _tell(number: int, name: str, done: StepTime | None) -> None:
+    """Say that a step begins, or what it made in which time."""
+    from tresnet_deploy.pipeline import STEPS
+
+    place = f"[{number}/{len(STEPS)}]"
+    if done is None:
+        say(f"{place} {name}")
+    else:
+        took = "reused" if done.reused else f"{done.seconds:.1f} s"
+        say(f"{' ' * len(place)} {took}: {done.result}")
+
+
+def _finish(deployment: Deployment, folder: Path, output_format: str) -> None:
+    """Print what came out, and end as the verdict demands."""
+    from tresnet_deploy.artifacts import to_json
+    from tresnet_deploy.cli._deploy_text import text
+    from tresnet_deploy.cli._parity_text import failure
+
+    emit(to_json(deployment) if output_format == "json" else text(deployment))
+    for note in dict.fromkeys((*deployment.parity.notes, *deployment.benchmark.notes)):
+        warn(note)
+    say(f"saved: {deployment.report}, and all that it tells of in {folder}/")
+    if deployment.parity.verdict == "fail":
+        raise failure(deployment.parity)
+    where = "" if folder == DEFAULT_FOLDER else f" --output {folder}"
+    say(f"next: open {deployment.report} in a browser")
+    say(f"      tresnet-deploy predict{where} IMAGE")
