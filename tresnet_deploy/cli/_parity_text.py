@@ -21,7 +21,7 @@ def text(report: ParityReport) -> str:
     return "\n\n".join(_sections(report))
 
 
-def failure(report: ParityReport, *, where: str) -> GateError:
+def failure(report: ParityReport, *, where: str = "") -> GateError:
     """Return the error of a failed report: the first stage that failed, and the ways out.
 
     ``where`` is what commands need to find the folder again.

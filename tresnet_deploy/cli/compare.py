@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,6 +18,9 @@ from tresnet_deploy.cli._options import (
     talkative,
     warn,
 )
+
+if TYPE_CHECKING:
+    from tresnet_deploy.results import ParityReport
 
 _SAMPLES = 500  # drops of two points show from here on, and TResNet-L takes minutes, not hours
 SHARE = click.FloatRange(0, 1)
@@ -95,13 +99,10 @@ def command(
     Writes parity.json, and in parity/ what Polygraphy reads, beside the engine.
     """
     from tresnet_deploy import parity
-    from tresnet_deploy.artifacts import to_json
-    from tresnet_deploy.cli._parity_text import failure, text
     from tresnet_deploy.images import default_images, sample
     from tresnet_deploy.metrics import F1_THRESHOLD
 
     models = tuple(model_at(path, folder) for path in (engines or (None,)))
-    target = models[0].path.parent
     chosen = sample(default_images(models[0], "compare", images), samples, seed=seed)
     settings = parity.Settings(
         batch=batch,
@@ -119,13 +120,27 @@ def command(
     say(f"comparing {what} on {len(chosen)} images")
     with progress_bar(quiet=quiet) as progress:
         report = parity.prove(
-            models, chosen, folder=target, settings=settings, progress=progress, quiet=quiet
+            models,
+            chosen,
+            folder=models[0].path.parent,
+            settings=settings,
+            progress=progress,
+            quiet=quiet,
         )
+    _show(report, models[0].path.parent, output_format)
+
+
+def _show(report: ParityReport, folder: Path, output_format: str) -> None:
+    """Print the report and where it lies, then what comes next; a failed one is an error."""
+    from tresnet_deploy.artifacts import to_json
+    from tresnet_deploy.cli._parity_text import failure, text
+    from tresnet_deploy.parity import DETAILS, REPORT
+
     emit(to_json(report) if output_format == "json" else text(report))
     for note in (*report.notes, *(f"left out: {reason}" for reason in report.skipped)):
         warn(note)
-    say(f"saved: {target / parity.REPORT}, and for Polygraphy {target / parity.DETAILS}/")
-    where = "" if target == DEFAULT_FOLDER else f" --output {target}"
+    say(f"saved: {folder / REPORT}, and for Polygraphy {folder / DETAILS}/")
+    where = "" if folder == DEFAULT_FOLDER else f" --output {folder}"
     if report.verdict == "fail":
         raise failure(report, where=where)
     say(f"next: tresnet-deploy benchmark{where}")

@@ -78,24 +78,15 @@ def compare(
         feeds = _feeds(images, model.preprocess, size, seen, progress)
         first, *others = run_all((reference, *stages), feeds, partial)
         _refuse_broken(first)
-        names = tuple(images.name_of(file) for file in seen.files)
-        (partial / "images.txt").write_text("".join(f"{name}\n" for name in names), "utf-8")
-    ground = Ground(
-        scores=first,
-        names=names,
-        truth=tuple(file.labels for file in seen.files),
-        labels=model.labels,
-        class_names=images.class_names or model.labels.names,
-        overrides=settings.overrides,
-        threshold=settings.threshold,
-        seed=settings.seed,
-    )
+        ground = _ground(first, seen.files, images, model, settings)
+        listed = "".join(f"{name}\n" for name in ground.names)
+        (partial / "images.txt").write_text(listed, "utf-8")
     accuracy = ground.accuracy()
     judged = judge_stages(stages, others, ground, accuracy)
     return ParityReport(
         reference=REFERENCE,
         architecture=model.architecture,
-        images=len(names),
+        images=len(ground.names),
         image_source=images.source,
         stages=judged,
         verdict="pass" if all(stage.passed for stage in judged) else "fail",
@@ -109,6 +100,21 @@ def batch_of(preprocess: Preprocess) -> int:
     """Return how many images to run together: about the same number of pixels at every size."""
     pixels = preprocess.height_px * preprocess.width_px
     return min(max(1, _PIXELS // pixels), _MOST)
+
+
+def _ground(
+    scores: Array, files: list[ImageFile], images: ImageSet, model: Artifact, settings: Settings
+) -> Ground:
+    return Ground(
+        scores=scores,
+        names=tuple(images.name_of(file) for file in files),
+        truth=tuple(file.labels for file in files),
+        labels=model.labels,
+        class_names=images.class_names or model.labels.names,
+        overrides=settings.overrides,
+        threshold=settings.threshold,
+        seed=settings.seed,
+    )
 
 
 def _check_names(stages: tuple[Stage, ...]) -> None:
