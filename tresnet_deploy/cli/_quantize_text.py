@@ -22,7 +22,7 @@ def _settings(artifact: Artifact) -> Iterable[tuple[str, str]]:
     yield "network", artifact.architecture
     yield "graph", artifact.parents[0].name
     if artifact.precision == "int8":
-        images = "noise" if settings["random_calibration"] else "images"
+        images = "noise images" if settings["random_calibration"] else "images"
         yield "ranges", f"{settings['method']} over {settings['calibration_images']} {images}"
         yield (
             "INT8",

@@ -110,7 +110,7 @@ def _half_tensor(
 ) -> ir.TensorProtocol:
     array = np.asarray(tensor.numpy())
     largest = float(np.abs(array).max(initial=0.0))
-    if dtype == ir.DataType.FLOAT16 and largest > np.finfo(np.float16).max:
+    if dtype == ir.DataType.FLOAT16 and largest > float(np.finfo(np.float16).max):
         raise QuantizeError(
             f"the weight {tensor.name} reaches {largest:.3g}, and FP16 ends at 65504",
             hints=("--precision bf16, which has the range of FP32",),
