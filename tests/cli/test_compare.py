@@ -245,7 +245,6 @@ def test_the_help_shows_the_default_gates_as_they_are() -> None:
         _, cosine, agreement, _, drop, *_ = row.split()
         assert float(cosine) == bounds.min_cosine
         assert float(agreement) == pytest.approx(100 * bounds.min_agreement)
-        if bounds.max_drop:
-            assert float(drop) == pytest.approx(100 * bounds.max_drop)
+        assert float(drop) == pytest.approx(100 * bounds.max_drop)
     assert DEFAULTS["fp32"].max_error == pytest.approx(0.001)
     assert "0.1 % of their spread" in table

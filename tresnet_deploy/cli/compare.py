@@ -29,7 +29,7 @@ SHARE = click.FloatRange(0, 1)
 _GATES = """\b
 Default gates
         cosine   same top-1  drop in top-1 or mAP
-  fp32  0.99999  100 %       none, and scores off by 0.1 % of their spread
+  fp32  0.99999  100 %       0.01 % of the reference's; scores off by 0.1 % of their spread
   fp16  0.9995   99.5 %      0.1 % of the reference's
   bf16  0.995    99.5 %      0.1 % of the reference's
   int8  0.85     99 %        1 % of the reference's

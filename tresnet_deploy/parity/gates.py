@@ -48,9 +48,9 @@ class Bounds:
 # with room for runtimes that also add up in these types. INT8: 0.98 (L), and 0.92 where the CPU
 # computes the float remainder in bfloat16, on an image whose logits are a third of the usual size.
 # So the cosine only tells a broken INT8 engine; agreement and drop judge one that works. Drops:
-# MLPerf Inference asks for 99 % of the FP32 accuracy, or 99.9 %.
+# MLPerf Inference asks for 99 % of the FP32 accuracy, or 99.9 %; FP32 itself may only reorder ties.
 DEFAULTS: Final[Mapping[Precision, Bounds]] = {
-    "fp32": Bounds(min_cosine=0.99999, min_agreement=1.0, max_drop=0.0, max_error=1e-3),
+    "fp32": Bounds(min_cosine=0.99999, min_agreement=1.0, max_drop=1e-4, max_error=1e-3),
     "fp16": Bounds(min_cosine=0.9995, min_agreement=0.995, max_drop=0.001),
     "bf16": Bounds(min_cosine=0.995, min_agreement=0.995, max_drop=0.001),
     "int8": Bounds(min_cosine=0.85, min_agreement=0.99, max_drop=0.01),
