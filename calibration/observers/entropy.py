@@ -42,7 +42,7 @@ class Observer:
         last = int(np.flatnonzero(counts)[-1]) + 1
         candidates = [last, *range(last - _STRIDE, _LEVELS - 1, -_STRIDE)]
         best = min(candidates, key=lambda size: divergence(counts, size))
-        return min(best * histogram.width * _COARSE, histogram.largest)
+        return min(float(best) * histogram.width * _COARSE, histogram.largest)
 
 
 def divergence(counts: Values, size: int) -> float:
