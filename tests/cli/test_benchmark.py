@@ -10,7 +10,7 @@ import pytest
 
 from tresnet_deploy import artifacts, contestants
 from tresnet_deploy.artifacts import from_json, to_json
-from tresnet_deploy.contracts import Artifact, Labels
+from tresnet_deploy.contracts import Artifact, Labels, Source
 from tresnet_deploy.results import BenchmarkReport, Gate, ParityReport, StageParity
 
 from .conftest import NAMES, Command, save_classifier
@@ -23,7 +23,13 @@ def engine(tmp_path: Path) -> Artifact:
     """A graph that ONNX Runtime runs as it is, filed as an engine."""
     path = tmp_path / "stripes.fp32.onnxruntime.onnx"
     artifact = save_classifier(path, labels=Labels(classes=len(NAMES), names=NAMES))
-    filed = replace(artifact, kind="engine", step="build-engine", backend="onnxruntime")
+    filed = replace(
+        artifact,
+        kind="engine",
+        step="build-engine",
+        backend="onnxruntime",
+        source=Source(kind="file", location="gone.safetensors", sha256="0" * 64),
+    )
     artifacts.sidecar_of(path).write_bytes(to_json(filed))
     return filed
 
@@ -65,7 +71,7 @@ def test_benchmark_times_the_engines_of_a_folder_and_files_all_samples(
     assert "throughput, batch 2" in done.out
     assert "onnxruntime fp32" in done.out
     assert "not for publication" in done.out
-    assert "PyTorch is left out" in done.err
+    assert "PyTorch is left out: the checkpoint gone.safetensors is not there any more" in done.err
     assert f"saved: {folder / 'benchmark.json'}" in done.err
     report = from_json((folder / "benchmark.json").read_bytes(), BenchmarkReport, name="report")
     assert [len(row.samples_ms) for row in report.rows] == [2, 2, 2]
