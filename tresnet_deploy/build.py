@@ -181,7 +181,7 @@ def build(
 def _check_graph(artifact: Artifact, graph: Precision, wanted: Precision, backend: str) -> None:
     if artifact.kind != "onnx":
         raise UsageError(
-            f"{artifact.path} is no graph but of kind {artifact.kind}; engines are built from ONNX files",
+            f"{artifact.path} is of kind {artifact.kind}; engines are built from ONNX graphs",
             hints=("tresnet-deploy export",),
         )
     if artifact.precision != graph:
