@@ -104,9 +104,12 @@ def _graph_in_words(graph: Artifact) -> str:
 def engines(
     run: Run, graphs: tuple[Artifact, ...], choices: tuple[Choice, ...]
 ) -> tuple[tuple[Artifact, ...], str, bool]:
-    """Build the engine to ship, and its rivals."""
+    """Build the engine to ship, and its rivals: before it, as later commands take the newest."""
     by_precision = {graph.precision: graph for graph in graphs}
-    pairs = [_engine(run, by_precision[choice.graph], choice, stem=graphs[0]) for choice in choices]
+    pairs = [
+        _engine(run, by_precision[choice.graph], choice, stem=graphs[0])
+        for choice in reversed(choices)
+    ][::-1]
     engines = tuple(engine for engine, _ in pairs)
     more = f" and {len(engines) - 1} rivals" if len(engines) > 1 else ""
     words = f"{engines[0].path.name}{more}; {choices[0].backend}: {choices[0].reason}"
