@@ -38,6 +38,7 @@ types: $(STAMP)  ## on an installed copy: the editable install is invisible to m
 
 bench: $(STAMP)  ## minutes each, two quiet cores wanted
 	$(BIN)/python bench/engines.py
+	$(BIN)/python bench/footprint.py
 	$(BIN)/python bench/paper_claims.py
 
 clean:

@@ -1,11 +1,13 @@
 """Our engines beside those that others make of the same weights, interleaved in one run.
 
-    python bench/engines.py [--models m,l] [--batches 1,8] [--rounds 7] [--seconds 1] [--json FILE]
+    python bench/engines.py [--models m,l] [--batches 1,8] [--rounds 7] [--quick] [--json FILE]
 
 Contestants: eager PyTorch and torch.compile; ONNX Runtime and OpenVINO (FP32, bf16) reading the
 plain torch export; NNCF's own INT8 engine of it (performance preset, on the same photographs);
 and the engines that `tresnet-deploy build-engine` makes. All run in one process in shuffled rounds
-on the same images. A ratio is the median over paired rounds, with a 95 % bootstrap interval.
+on the same images. A ratio is the median over paired rounds, with a 95 % bootstrap interval. M and
+L take about 12 minutes on two quiet cores, half of it making engines and compiling. Memory and the
+time of each step are measured apart, by bench/footprint.py.
 """
 
 import argparse
@@ -40,6 +42,7 @@ from tresnet_deploy.speedups import ratio_between
 from tresnet_deploy.timing import Schedule
 
 OPSET: Final = 18
+LEAST_STEPS: Final = 2  # of a turn: eager TResNet-L takes a second for a batch of 8
 EAGER: Final = "pytorch eager fp32"
 COMPILED: Final = "pytorch compiled fp32"
 NNCF: Final = "nncf + openvino int8"
@@ -79,10 +82,14 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--models", default="m,l")
     parser.add_argument("--batches", default="1,8")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--seconds", type=float, default=0.7)
+    parser.add_argument("--quick", action="store_true", help="2 short rounds, no torch.compile")
     parser.add_argument("--json", type=Path, help="raw samples, one file a model")
     parser.add_argument("--compile", action=argparse.BooleanOptionalAction, default=True)
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.quick:
+        options.rounds, options.seconds, options.compile = 2, 0.2, False
+    return options
 
 
 def _measured(variant: str, folder: Path, options: argparse.Namespace) -> BenchmarkReport:
@@ -116,7 +123,10 @@ def _measured(variant: str, folder: Path, options: argparse.Namespace) -> Benchm
         ),
         architecture=exported.architecture,
         batches=tuple(map(int, options.batches.split(","))),
-        schedule=Schedule(rounds=options.rounds, seconds=options.seconds),
+        schedule=Schedule(
+            rounds=options.rounds, seconds=options.seconds, min_steps=LEAST_STEPS, warmup_max_s=3.0
+        ),
+        quick=options.quick,
     )
 
 
