@@ -1,9 +1,16 @@
 """What several rooms test with: the trained network in the package, exported once a session."""
 
+import signal
+
 import pytest
 
 from tresnet_deploy.contracts import Artifact
 from tresnet_deploy.images import demo_checkpoint, demo_images
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C be tested from a background job too, which starts with SIGINT ignored."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -213,7 +213,7 @@ def test_an_interrupted_run_cleans_up_at_once(
 ) -> None:
     process = waiting_run()
     process.send_signal(signal.SIGINT)
-    assert process.wait() != 0
+    assert process.wait(timeout=60) != 0
     assert visible(tmp_path) == []
     assert leftovers(tmp_path) == []
 
