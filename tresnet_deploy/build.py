@@ -181,7 +181,7 @@ def build(
 def _check_graph(artifact: Artifact, graph: Precision, wanted: Precision, backend: str) -> None:
     if artifact.kind != "onnx":
         raise UsageError(
-            f"{artifact.path} is of kind {artifact.kind}; engines are built from ONNX graphs",
+            f"{artifact.path} is an {artifact.kind}; engines are built from ONNX files",
             hints=("tresnet-deploy export",),
         )
     if artifact.precision != graph:
