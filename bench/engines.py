@@ -224,6 +224,8 @@ def _print(variant: str, report: BenchmarkReport) -> None:
                     f"({ratio.interval.low:.3f} to {ratio.interval.high:.3f}), "
                     f"goal {least:g}: {verdict}"
                 )
+    for doubt in report.doubts:
+        print(f"not for publication: {doubt}")
     for note in report.notes:
         print(f"note: {note}")
     sys.stdout.flush()

@@ -7,7 +7,7 @@ returns. ``throughput``: a sweep of batch sizes, images a second from the time o
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -38,6 +38,7 @@ _P99_SAMPLES: Final = 100  # with fewer, the 99th percentile is the slowest samp
 _PUBLISHABLE_ROUNDS: Final = 5  # fewer rounds leave a bootstrap over rounds nothing to resample
 _QUIET_OTHERS: Final = 0.05  # share of the CPU that moves a ratio by about as much
 _QUIET_STOLEN: Final = 0.02
+_NAMED: Final = 3  # rows that a doubt names; the table marks all
 _DIGITS_MS: Final = 4  # a tenth of a microsecond: the clock's own resolution
 
 
@@ -100,18 +101,16 @@ def benchmark(
     parts = [_at_batch(contestants, batch, schedule, clock, progress) for batch in batches]
     rows = tuple(row for part in parts for row in part.rows)
     rows = with_ratios(rows, baseline=_baseline(contestants))
-    busy = [note for part in parts for note in _busy(part.contention)]
-    doubts = (*(["quick run: not for publication"] if quick else []), *busy, *_unsteady(rows))
     left_out = [note for part in parts for note in part.notes]
     return BenchmarkReport(
         architecture=architecture,
         rows=rows,
         rounds=schedule.rounds,
         seconds_per_round=schedule.seconds,
-        publishable=not doubts and schedule.rounds >= _PUBLISHABLE_ROUNDS,
         environment=facts | {"load average after": environment.load_average()},
         verdicts=verdicts(rows),
-        notes=tuple(dict.fromkeys((*doubts, *notes, *left_out, *_few_samples(rows)))),
+        doubts=tuple(_doubts(rows, parts, schedule, quick=quick)),
+        notes=tuple(dict.fromkeys((*notes, *left_out, *_few_samples(rows)))),
     )
 
 
@@ -224,24 +223,28 @@ def _row(
     )
 
 
-def _busy(found: Contention | None) -> list[str]:
-    if found is None or (found.others <= _QUIET_OTHERS and found.stolen <= _QUIET_STOLEN):
-        return []
-    return [
-        f"the machine was busy: other processes took {found.others:.0%} of the CPU and the "
-        f"hypervisor {found.stolen:.0%} while timing; ratios hold better than milliseconds"
-    ]
-
-
-def _unsteady(rows: tuple[BenchmarkRow, ...]) -> list[str]:
+def _doubts(
+    rows: tuple[BenchmarkRow, ...], parts: list[_Measured], schedule: Schedule, *, quick: bool
+) -> Iterator[str]:
+    """Give the reasons for which nobody should publish these times."""
+    if quick:
+        yield "this was a quick run"
+    elif schedule.rounds < _PUBLISHABLE_ROUNDS:
+        yield f"{schedule.rounds} rounds are too few for an interval; {_PUBLISHABLE_ROUNDS} are not"
+    known = [part.contention for part in parts if part.contention is not None]
+    others = max((found.others for found in known), default=0.0)
+    stolen = max((found.stolen for found in known), default=0.0)
+    if others > _QUIET_OTHERS or stolen > _QUIET_STOLEN:
+        yield (
+            f"the machine was busy: other processes took up to {others:.0%} of the CPU, and the "
+            f"hypervisor {stolen:.0%}"
+        )
     cold = [f"{row.name} at batch {row.batch}" for row in rows if not row.warm]
-    drift = [f"{row.name} at batch {row.batch}" for row in rows if row.drift]
-    notes = []
     if cold:
-        notes.append(f"still warming up when its time was over: {_listed(cold)}")
-    if drift:
-        notes.append(f"drifted by more than {DRIFT_LIMIT:.0%} over the rounds: {_listed(drift)}")
-    return notes
+        yield f"still warming up when its time was over: {_listed(cold)}"
+    moved = [f"{row.name} at batch {row.batch}" for row in rows if row.drift]
+    if moved:
+        yield f"drifted by more than {DRIFT_LIMIT:.0%} over the rounds: {_listed(moved)}"
 
 
 def _few_samples(rows: tuple[BenchmarkRow, ...]) -> list[str]:
@@ -252,4 +255,6 @@ def _few_samples(rows: tuple[BenchmarkRow, ...]) -> list[str]:
 
 
 def _listed(names: list[str]) -> str:
-    return ", ".join(dict.fromkeys(names))
+    once = list(dict.fromkeys(names))
+    more = f" and {len(once) - _NAMED} more" if len(once) > _NAMED else ""
+    return ", ".join(once[:_NAMED]) + more

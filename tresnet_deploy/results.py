@@ -246,16 +246,22 @@ class BenchmarkRow:
 class BenchmarkReport:
     """All rows of one interleaved run, with what is needed to judge them.
 
-    ``publishable`` is False for quick runs and busy machines; ``notes`` say why. ``verdicts`` are
-    plain sentences, and may be negative ("int8 is slower than fp32 here: ship fp32").
+    ``doubts`` say why nobody should publish these times: a quick run, a busy machine, drift.
+    ``verdicts`` are plain sentences, and may be negative ("int8 is slower than fp32 here: ship
+    fp32").
     """
 
     architecture: str
     rows: tuple[BenchmarkRow, ...]
     rounds: int
     seconds_per_round: float
-    publishable: bool
     environment: Mapping[str, str]
     verdicts: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     schema_version: int = SCHEMA_VERSION
+
+    @property
+    def publishable(self) -> bool:
+        """True when nothing speaks against quoting these times."""
+        return not self.doubts

@@ -147,7 +147,7 @@ def test_a_steady_full_run_is_publishable(measure, contestant: MakeContestant) -
 def test_a_quick_run_says_it_is_not_for_publication(measure, contestant: MakeContestant) -> None:
     report = measure(contestant("eager", 10.0, parity="baseline"), quick=True)
     assert not report.publishable
-    assert "quick run: not for publication" in report.notes
+    assert report.doubts == ("this was a quick run",)
 
 
 def test_a_busy_machine_makes_a_report_unpublishable(
@@ -160,14 +160,33 @@ def test_a_busy_machine_makes_a_report_unpublishable(
     monkeypatch.setattr(environment, "cpu_time", lambda: next(moments))
     report = measure(contestant("eager", 0.5, parity="baseline"))
     assert not report.publishable
-    assert any("other processes took 30% of the CPU" in note for note in report.notes)
+    assert report.doubts == (
+        "the machine was busy: other processes took up to 30% of the CPU, and the hypervisor 0%",
+    )
 
 
 def test_drift_is_flagged_and_noted(measure, contestant: MakeContestant) -> None:
     slowing = [10.0 * 1.004**step for step in range(400)]
     report = measure(contestant("eager", *slowing, parity="baseline"), batches=())
     assert report.rows[0].drift
-    assert any(note.startswith("drifted by more than 5%") for note in report.notes)
+    assert report.doubts == ("drifted by more than 5% over the rounds: eager at batch 1",)
+
+
+def test_too_few_rounds_for_an_interval_are_a_doubt(
+    measure, contestant: MakeContestant, schedule: Schedule
+) -> None:
+    short = dataclasses.replace(schedule, rounds=4)
+    report = measure(contestant("eager", 0.5, parity="baseline"), schedule=short)
+    assert report.doubts == ("4 rounds are too few for an interval; 5 are not",)
+
+
+def test_a_doubt_names_a_few_rows_and_counts_the_others(
+    measure, contestant: MakeContestant
+) -> None:
+    unsteady = [1.0 * 1.1**step for step in range(300)]
+    names = ("a", "b", "c", "d", "e")
+    report = measure(*(contestant(name, *unsteady) for name in names), batches=())
+    assert "a at batch 1, b at batch 1, c at batch 1 and 2 more" in report.doubts[0]
 
 
 def test_few_samples_are_said_to_be_few(measure, contestant: MakeContestant) -> None:

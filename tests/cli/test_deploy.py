@@ -97,10 +97,10 @@ def deployment(folder: Path, engine: Artifact, *, passed: bool = True) -> Deploy
             rows=(row,),
             rounds=5,
             seconds_per_round=0.3,
-            publishable=False,
             environment={},
             verdicts=("latency, batch 1: openvino int8 is the fastest",),
-            notes=("the machine was busy",),
+            doubts=("the machine was busy",),
+            notes=("p99 rests on few samples",),
         ),
         report=folder / "report.html",
         steps=(),
@@ -130,7 +130,8 @@ def test_steps_and_files_go_to_stderr_and_the_summary_to_stdout(
         "[2/6] quantize\n"
         "      reused: q.onnx\n"
         "warning: few images\n"
-        "warning: the machine was busy\n"
+        "warning: times not for publication: the machine was busy\n"
+        "note: p99 rests on few samples\n"
         f"saved: {tmp_path / 'report.html'}, and all that it tells of in {tmp_path}/\n"
         f"next: open {tmp_path / 'report.html'} in a browser\n"
         f"      tresnet-deploy predict --output {tmp_path} IMAGE\n"

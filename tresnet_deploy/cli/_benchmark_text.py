@@ -56,14 +56,17 @@ def _sections(report: BenchmarkReport) -> Iterator[str]:
         f"{report.seconds_per_round:g} s each"
     )
     for scenario, batch in dict.fromkeys((row.scenario, row.batch) for row in report.rows):
+        if (scenario, batch) == ("throughput", 1):  # the very runs of the latency scenario
+            continue
         rows = [r for r in report.rows if (r.scenario, r.batch) == (scenario, batch)]
         yield f"{scenario}, batch {batch}\n{_table(rows)}"
     yield _EXPLANATION
     title = click.style("verdict:", bold=True)
     if report.verdicts:
         yield "\n".join(f"{title} {verdict}" for verdict in report.verdicts)
-    if not report.publishable:
-        yield click.style("not for publication: see the warnings", fg="yellow")
+    if report.doubts:
+        title = click.style("not for publication:", fg="yellow", bold=True)
+        yield "\n".join(f"{title} {doubt}" for doubt in report.doubts)
 
 
 def _table(rows: list[BenchmarkRow]) -> str:

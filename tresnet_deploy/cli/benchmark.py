@@ -16,7 +16,6 @@ from tresnet_deploy.cli._options import (
     progress_bar,
     say,
     talkative,
-    warn,
 )
 
 if TYPE_CHECKING:
@@ -135,7 +134,7 @@ def command(
         )
     emit(to_json(report) if output_format == "json" else text(report))
     for note in report.notes:
-        warn(note)
+        say(f"note: {note}")
     say(f"saved: {newest.path.parent / REPORT}, with all samples")
     error = failure(report, newest, min_speedup=min_speedup)
     if error is not None:

@@ -212,8 +212,12 @@ def _finish(deployment: Deployment, folder: Path, output_format: str) -> None:
     from tresnet_deploy.cli._parity_text import failure
 
     emit(to_json(deployment) if output_format == "json" else text(deployment))
-    for note in dict.fromkeys((*deployment.parity.notes, *deployment.benchmark.notes)):
+    for note in dict.fromkeys(deployment.parity.notes):
         warn(note)
+    for doubt in deployment.benchmark.doubts:
+        warn(f"times not for publication: {doubt}")
+    for note in deployment.benchmark.notes:
+        say(f"note: {note}")
     say(f"saved: {deployment.report}, and all that it tells of in {folder}/")
     if deployment.parity.verdict == "fail":
         raise failure(deployment.parity)

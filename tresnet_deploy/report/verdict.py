@@ -158,7 +158,6 @@ def remarks(data: ReportData) -> tuple[str, ...]:
 def _speed_remarks(benchmark: BenchmarkReport | None) -> Iterator[str]:
     if benchmark is None:
         return
-    if not benchmark.publishable:
-        reason = f": {benchmark.notes[0]}" if benchmark.notes else ""
-        yield f"the times are not for publication{reason}"
+    for doubt in benchmark.doubts:
+        yield f"times not for publication: {doubt}"
     yield from benchmark.verdicts
