@@ -14,7 +14,7 @@ from tresnet_deploy.registry import PASSES
 # of one graph differ by up to 0.02):
 #   fold-stem       0.99 to 1.01
 #   edge-only-pad   0.98 to 1.01
-#   pad-channels    0.89 to 0.91 of L in multiples of 32, 0.98 to 1.01 of 16; `quantize` applies it
+#   pad-channels    0.89 to 0.93 of L in multiples of 32, 0.98 to 1.01 of 16; `quantize` applies it
 #                   where pad_channels.pays_on says so
 DEFAULT_ORDER: Final[dict[str, tuple[str, ...]]] = {
     # Every engine profits from these, or nobody is hurt.
