@@ -113,13 +113,13 @@ def headline_rows(rows: Iterable[BenchmarkRow]) -> tuple[BenchmarkRow, ...]:
 
 def verdicts(rows: tuple[BenchmarkRow, ...]) -> tuple[str, ...]:
     """Return what the rows say in plain sentences, the negative ones included."""
+    # Throughput at batch 1 is judged by the very samples of the latency scenario.
+    rows = tuple(row for row in rows if (row.scenario, row.batch) != ("throughput", 1))
     return tuple(dict.fromkeys((*_winners(rows), *_failures(rows), *_wasted(rows))))
 
 
 def _winners(rows: tuple[BenchmarkRow, ...]) -> Iterator[str]:
     for batch, scenario in dict.fromkeys((row.batch, row.scenario) for row in rows):
-        if (batch, scenario) == (1, "throughput"):  # the very samples of the latency scenario
-            continue
         group = [row for row in rows if (row.batch, row.scenario) == (batch, scenario)]
         ours = [row for row in group if row.parity in ("pass", "not checked") and row.ratio]
         if not ours:

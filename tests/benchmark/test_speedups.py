@@ -167,6 +167,18 @@ def test_int8_that_is_slower_than_fp32_gets_a_negative_verdict() -> None:
     )
 
 
+def test_batch_one_is_judged_once_though_it_is_in_both_scenarios() -> None:
+    rows = with_ratios(
+        tuple(
+            row(name, constant(ms), parity=parity, scenario=scenario)
+            for scenario in ("latency", "throughput")
+            for name, ms, parity in ((EAGER, 40.0, "baseline"), ("openvino int8", 10.0, "pass"))
+        ),
+        baseline=EAGER,
+    )
+    assert len(verdicts(rows)) == 1
+
+
 def test_no_engine_faster_than_eager_is_said_plainly() -> None:
     rows = with_ratios(
         (

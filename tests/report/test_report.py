@@ -66,6 +66,16 @@ def test_the_page_is_well_nested_and_tells_the_whole_result_in_one_sentence(
     )
 
 
+def test_a_doubtful_ratio_carries_its_doubt_wherever_the_headline_goes(
+    report_data: ReportData,
+) -> None:
+    assert report_data.benchmark is not None
+    doubtful = dataclasses.replace(report_data.benchmark, doubts=("the machine was busy",))
+    data = dataclasses.replace(report_data, benchmark=doubtful)
+    assert "; not for publication), top-1" in headline(data)
+    assert "times not for publication: the machine was busy" in Page(render(data)).text
+
+
 def test_the_page_asks_the_network_for_nothing(report_data: ReportData) -> None:
     html = render(report_data)
     assert not re.search(r"https?:|//[a-z]|@import|url\(|<script|<iframe|<object", html)

@@ -58,8 +58,10 @@ def _speed_claims(data: ReportData) -> Iterator[str]:
     if row is None or row.ratio is None or row.ratio.baseline == row.name:
         return
     ratio = row.ratio
+    doubtful = data.benchmark is not None and not data.benchmark.publishable
     yield (
-        f"{factor(ratio.value)} {ratio.baseline} at batch 1 (95 % interval {span(ratio.interval)})"
+        f"{factor(ratio.value)} {ratio.baseline} at batch 1 (95 % interval {span(ratio.interval)}"
+        f"{'; not for publication' if doubtful else ''})"
     )
 
 
