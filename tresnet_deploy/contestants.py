@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 Pictures = Callable[[Preprocess, int], Array]
 
 _MIB: Final = 2**20
+_CACHES: Final = (".blob",)  # a compiled form: the engine runs without it
 _COMPILERS: Final = ("g++", "clang++", "c++")  # one of them is what torch.compile runs on CPUs
 REPORT: Final = "benchmark.json"
 FOLDED: Final = (
@@ -156,9 +157,10 @@ def engines(
 
 
 def size_mib(artifact: Artifact) -> float:
-    """Return the size of an artefact's file and its companions."""
+    """Return the size of what has to be shipped: the file and its companions, without caches."""
     names = (artifact.path.name, *(companion.name for companion in artifact.companions))
-    return sum(artifact.path.with_name(name).stat().st_size for name in names) / _MIB
+    paths = [artifact.path.with_name(name) for name in names if not name.endswith(_CACHES)]
+    return sum(path.stat().st_size for path in paths) / _MIB
 
 
 def _kind(artifact: Artifact) -> str:

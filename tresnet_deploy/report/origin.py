@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Final
 
+from tresnet_deploy.contestants import size_mib
 from tresnet_deploy.contracts import Artifact, Preprocess
 from tresnet_deploy.report.data import ReportData
 from tresnet_deploy.report.words import mebibytes
@@ -43,16 +44,16 @@ def files(data: ReportData) -> tuple[FileView, ...]:
 
 
 def _file(artifact: Artifact, data: ReportData) -> FileView:
-    names = (artifact.path.name, *(companion.name for companion in artifact.companions))
-    paths = [artifact.path.with_name(name) for name in names]
-    here = all(path.is_file() for path in paths)
-    mib = sum(path.stat().st_size for path in paths) / 2**20 if here else 0.0
+    try:
+        size = mebibytes(size_mib(artifact))
+    except OSError:  # moved or deleted since
+        size = "gone"
     step = artifact.step if artifact.backend is None else f"{artifact.step} ({artifact.backend})"
     return FileView(
         name=artifact.path.name,
         step=step,
         precision=artifact.precision,
-        size=mebibytes(mib) if here else "gone",
+        size=size,
         sha256=artifact.sha256,
         short_sha256=artifact.sha256[:_HASH_DIGITS],
         parent=artifact.parents[0].name if artifact.parents else _short_source(artifact),

@@ -39,18 +39,22 @@ class Sweep:
 
 
 def speed_charts(data: ReportData) -> tuple[Chart, ...]:
-    """Return a chart of speed-ups for latency, and one for throughput at the subject's best."""
+    """Return a chart of speed-ups for latency, and one for throughput in the best real batch."""
     charts = [_speed_chart(data, "latency", 1)]
-    batch = best_batch(data)
-    if batch is not None and batch > 1:
+    batch = best_batch(data, least=2)
+    if batch is not None:
         charts.append(_speed_chart(data, "throughput", batch))
     return tuple(chart for chart in charts if chart.rows)
 
 
-def best_batch(data: ReportData) -> int | None:
-    """Return the batch size at which the subject has its highest throughput."""
+def best_batch(data: ReportData, *, least: int = 1) -> int | None:
+    """Return the batch size from ``least`` on at which the subject has its highest throughput."""
     rows = data.benchmark.rows if data.benchmark else ()
-    mine = [r for r in rows if r.scenario == "throughput" and data.is_subject(r)]
+    mine = [
+        row
+        for row in rows
+        if row.scenario == "throughput" and row.batch >= least and data.is_subject(row)
+    ]
     return max(mine, key=lambda row: row.images_per_s).batch if mine else None
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from tresnet_deploy.contestants import size_mib
 from tresnet_deploy.report.data import ReportData
 from tresnet_deploy.report.proof import change_of
 from tresnet_deploy.report.speed import best_batch
@@ -129,20 +130,12 @@ def _accuracy_figures(data: ReportData) -> Iterator[Figure]:
 
 
 def _size_figures(data: ReportData) -> Iterator[Figure]:
-    size = size_mib(data)
-    if size is not None:
-        beside = f"FP32 graph {mebibytes(data.float_mib)}" if data.float_mib else ""
-        yield Figure(name="engine size", value=mebibytes(size), beside=beside)
-
-
-def size_mib(data: ReportData) -> float | None:
-    """Return the size of the subject's file and companions, None when they are gone."""
-    path = data.subject.path
-    names = (path.name, *(companion.name for companion in data.subject.companions))
-    files = [path.with_name(name) for name in names]
-    if not all(file.is_file() for file in files):
-        return None
-    return sum(file.stat().st_size for file in files) / 2**20
+    try:
+        size = size_mib(data.subject)
+    except OSError:  # moved or deleted since
+        return
+    beside = f"FP32 graph {mebibytes(data.float_mib)}" if data.float_mib else ""
+    yield Figure(name="engine size", value=mebibytes(size), beside=beside)
 
 
 def remarks(data: ReportData) -> tuple[str, ...]:
