@@ -3,7 +3,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 import pytest
 
-from tresnet_deploy.passes import quantize_outputs
+from tresnet_deploy.passes import AMAX, quantize_outputs
 
 from .conftest import evaluated, noise, operators, parsed
 
@@ -38,7 +38,7 @@ def images() -> npt.NDArray[np.float32]:
 def recorded(body: str, name: str, amax: str) -> ir.Model:
     model = graph(body)
     (value,) = (o for node in model.graph for o in node.outputs if o.name == name)
-    value.metadata_props[quantize_outputs.AMAX] = amax
+    value.metadata_props[AMAX] = amax
     return model
 
 

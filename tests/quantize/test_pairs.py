@@ -7,7 +7,7 @@ import pytest
 
 from tresnet_deploy import passes
 from tresnet_deploy.contracts import Array
-from tresnet_deploy.passes.quantize_outputs import AMAX
+from tresnet_deploy.passes import AMAX
 from tresnet_deploy.precision.pairs import activation_scale, insert, quantized, weight_scales
 from tresnet_deploy.precision.placement import ALL_ROLES, Placement, place
 

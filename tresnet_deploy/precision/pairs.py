@@ -17,7 +17,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from tresnet_deploy.contracts import Array
-from tresnet_deploy.passes.quantize_outputs import AMAX
+from tresnet_deploy.passes import AMAX
 from tresnet_deploy.precision.layers import data_input, same_range, weight
 from tresnet_deploy.precision.placement import Placement, results
 
