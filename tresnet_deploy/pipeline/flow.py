@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -85,7 +86,7 @@ def _benchmark(
     plan = run.plan
     report = contestants.measure(
         engines,
-        images,
+        dataclasses.replace(images, notes=()),  # the parity report has them
         folder=plan.folder,
         options=plan.benchmark,
         progress=run.progress,
