@@ -42,7 +42,9 @@ def test_logarithmic_ticks_are_1_2_5_finer_when_short_and_decades_when_long() ->
         "20 ms",
         "50 ms",
     ]
-    assert texts(logarithmic(3.0, 14.0)) == ["3", "4", "5", "7", "10"]
+    assert texts(logarithmic(3.0, 14.0)) == ["3", "5", "7", "10"]
+    assert texts(logarithmic(71, 509, unit=" ms")) == ["100 ms", "200 ms", "500 ms"]
+    assert texts(logarithmic(1.11, 1.18)) == ["1.1", "1.15", "1.2"]
     assert texts(logarithmic(1e-6, 100, unit=" %")) == [
         "10⁻⁶ %",
         "10⁻⁴ %",

@@ -8,9 +8,8 @@ from typing import Final
 
 _MOST_TICKS: Final = 6
 _STEPS: Final = (1.0, 2.0, 2.5, 5.0, 10.0)
-_LOG_STEPS: Final = (1.0, 2.0, 5.0)
-_FINE_LOG_STEPS: Final = (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0)  # for axes of less than a decade or so
-_FEWEST_TICKS: Final = 4
+_LOG_STEPS: Final = ((1.0, 2.0, 5.0), (1.0, 2.0, 3.0, 5.0, 7.0))
+_FEWEST_TICKS: Final = 3
 _PLAIN_FROM: Final = 1e-3  # smaller numbers are written as powers of ten
 _FULL: Final = 100.0
 _ROOM: Final = 0.04  # of an axis, left free beyond the outermost value
@@ -42,17 +41,22 @@ def linear(low: float, high: float, *, unit: str = "") -> Axis:
     """Return an axis over [low, high] with at most seven round ticks."""
     if high <= low:
         high = low + 1.0
-    rough = (high - low) / _MOST_TICKS
-    magnitude = 10.0 ** math.floor(math.log10(rough))
-    step = next(size * magnitude for size in _STEPS if size * magnitude >= rough * (1 - 1e-9))
-    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-    digits = max(0, -math.floor(math.log10(step) + 1e-9) + (step / magnitude == _STEPS[2]))
-    values = [number * step for number in range(first, last + 1)]
+    values, digits = _even_values(low, high)
     ticks = (
         Tick(at=_position(v, low, high, log=False), text=f"{signed(v, digits)}{unit}")
         for v in values
     )
     return Axis(low=low, high=high, log=False, ticks=tuple(ticks))
+
+
+def _even_values(low: float, high: float) -> tuple[list[float], int]:
+    """Return multiples of a round step within [low, high], and the decimals that they need."""
+    rough = (high - low) / _MOST_TICKS
+    magnitude = 10.0 ** math.floor(math.log10(rough))
+    step = next(size * magnitude for size in _STEPS if size * magnitude >= rough * (1 - 1e-9))
+    first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+    digits = max(0, -math.floor(math.log10(step) + 1e-9) + (step / magnitude == _STEPS[2]))
+    return [number * step for number in range(first, last + 1)], digits
 
 
 def symmetric(reach: float, *, unit: str = "") -> Axis:
@@ -62,20 +66,26 @@ def symmetric(reach: float, *, unit: str = "") -> Axis:
 
 
 def logarithmic(low: float, high: float, *, unit: str = "") -> Axis:
-    """Return an axis over positive values with ticks at round numbers, or decades when long."""
+    """Return an axis over positive values with few ticks at round numbers."""
     room = max((high / low) ** _ROOM, 1 + _ROOM)
     low, high = low / room, high * room
-    values = _round_values(low, high, _LOG_STEPS)
-    if len(values) < _FEWEST_TICKS:
-        values = _round_values(low, high, _FINE_LOG_STEPS)
-    if len(values) > _MOST_TICKS:
-        decades = _round_values(low, high, _LOG_STEPS[:1])
-        values = decades[:: math.ceil(len(decades) / _MOST_TICKS)]
     ticks = (
         Tick(at=_position(value, low, high, log=True), text=f"{_plain(value)}{unit}")
-        for value in values
+        for value in _log_values(low, high)
     )
     return Axis(low=low, high=high, log=True, ticks=tuple(ticks))
+
+
+def _log_values(low: float, high: float) -> list[float]:
+    """Return round values: 1, 2, 5 of each decade, more in a short range, decades in a long one."""
+    for steps in _LOG_STEPS:
+        values = _round_values(low, high, steps)
+        if len(values) > _MOST_TICKS:
+            decades = _round_values(low, high, (1.0,))
+            return decades[:: math.ceil(len(decades) / _MOST_TICKS)]
+        if len(values) >= _FEWEST_TICKS:
+            return values
+    return _even_values(low, high)[0]
 
 
 def _round_values(low: float, high: float, steps: tuple[float, ...]) -> list[float]:
