@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
+
+import msgspec
 
 from tresnet_deploy.environment import usable_cpus
+
+Threads = Annotated[int, msgspec.Meta(ge=0)]
+"""A number of threads; 0 means :func:`available_cores`."""
 
 _TOPOLOGY: Final = Path("/sys/devices/system/cpu")
 _CGROUP: Final = Path("/sys/fs/cgroup")

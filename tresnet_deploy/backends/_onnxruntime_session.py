@@ -10,7 +10,7 @@ import numpy as np
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
-from tresnet_deploy.backends._cpu import available_cores
+from tresnet_deploy.backends._cpu import Threads, available_cores
 from tresnet_deploy.backends._feeds import Symbols, bound, check, output_shape
 from tresnet_deploy.contracts import Array, Batch, Feeds, TensorSpec
 from tresnet_deploy.errors import RunError, UnavailableError
@@ -49,10 +49,11 @@ _ERRORS_ONLY: Final = 3  # of log_severity_level: warnings speak of ONNX Runtime
 class Options:
     """Where and how to run. ``threads`` 0: one for each physical core this process may use.
 
-    ``provider`` "cuda" and "tensorrt" need an NVIDIA GPU and onnxruntime-gpu (extra ``cuda``).
+    ``provider`` "cuda" and "tensorrt" need an NVIDIA GPU and onnxruntime-gpu (extra ``cuda``). Tests
+    marked ``gpu`` run them there; this code has not met a GPU yet.
     """
 
-    threads: int = 0
+    threads: Threads = 0
     provider: Provider = "cpu"
 
 

@@ -90,8 +90,8 @@ class OpenVinoSession:
         self._model = None
 
     def _request(self, model: openvino.Model, size: int) -> openvino.InferRequest:
-        named = self._batch is None or size in (self._batch.min, self._batch.opt, self._batch.max)
-        key = size if named else None
+        named = () if self._batch is None else (self._batch.min, self._batch.opt, self._batch.max)
+        key = size if size in named else None
         if key not in self._requests:
             if key is not None:
                 model = with_batch(model, size)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tresnet_deploy.backends._cpu import available_cores
+from tresnet_deploy.backends._cpu import Threads, available_cores
 from tresnet_deploy.backends._feeds import bound, check
 from tresnet_deploy.contracts import Array, Batch, Feeds, TensorSpec
 from tresnet_deploy.errors import RunError
@@ -29,7 +29,7 @@ class Options:
     takes a C++ compiler and about a minute.
     """
 
-    threads: int = 0
+    threads: Threads = 0
     channels_last: bool = True
     bf16: bool = False
     compile: bool = False

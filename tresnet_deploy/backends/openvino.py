@@ -25,7 +25,7 @@ from openvino.properties import hint
 from tresnet_deploy import environment, graph_files, passes
 from tresnet_deploy.artifacts import sha256_of
 from tresnet_deploy.backends import _engine
-from tresnet_deploy.backends._cpu import available_cores
+from tresnet_deploy.backends._cpu import Threads, available_cores
 from tresnet_deploy.backends._openvino_session import (
     DEVICE,
     Compiled,
@@ -74,7 +74,7 @@ class Options:
     SE and additions too: 1 % faster for 0.8 dB of signal to noise.
     """
 
-    threads: int = 0
+    threads: Threads = 0
     inference_precision: InferencePrecision = "f32"
     quantize_results: bool = True
 
