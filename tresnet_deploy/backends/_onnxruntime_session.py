@@ -49,8 +49,8 @@ _ERRORS_ONLY: Final = 3  # of log_severity_level: warnings speak of ONNX Runtime
 class Options:
     """Where and how to run. ``threads`` 0: one for each physical core this process may use.
 
-    ``provider`` "cuda" and "tensorrt" need an NVIDIA GPU and onnxruntime-gpu (extra ``cuda``). Tests
-    marked ``gpu`` run them there; this code has not met a GPU yet.
+    ``provider`` "cuda" and "tensorrt" need an NVIDIA GPU and onnxruntime-gpu (extra ``cuda``).
+    Tests marked ``gpu`` run them there; this code has not met a GPU yet.
     """
 
     threads: Threads = 0
