@@ -65,14 +65,7 @@ def converted(
     if existing is not None and _fits(existing, artifact, images, options):
         return Converted(artifact=existing, reused=True)
     if target.exists() and not overwrite:
-        raise UsageError(
-            f"{target} exists already and was made of another graph, by other settings or another "
-            "version",
-            hints=(
-                "add --overwrite to replace it",
-                f"tresnet-deploy build-engine {target}, to build from it as it is",
-            ),
-        )
+        raise _other(target)
     if precision == "int8":
         made = quantize(
             artifact,
@@ -86,6 +79,17 @@ def converted(
         assert precision != "fp32"
         made = convert(artifact, target, precision=precision, overwrite=overwrite)
     return Converted(artifact=made, reused=False)
+
+
+def _other(target: Path) -> UsageError:
+    return UsageError(
+        f"{target} exists already and was made of another graph, by other settings or another "
+        "version",
+        hints=(
+            "add --overwrite to replace it",
+            f"tresnet-deploy build-engine {target}, to build from it as it is",
+        ),
+    )
 
 
 def _existing(target: Path) -> Artifact | None:

@@ -88,16 +88,15 @@ def make(
     target = folder / build.file_name(source, choice.backend, choice.precision)
     if target.exists() and not overwrite:  # said before minutes of calibration
         raise UsageError(f"{target} exists already", hints=("add --overwrite to replace it",))
-    quantize = quantize or QuantizeOptions()
-    images = None
-    if choice.calibrates and not quantize.random_calibration:
-        images = default_images(source, "calibrate", calibration_data)
+    options = quantize or QuantizeOptions()
+    pictures = choice.calibrates and not options.random_calibration
+    images = default_images(source, "calibrate", calibration_data) if pictures else None
     graph = converted(
         source,
         folder,
         precision=choice.graph,
         images=images,
-        options=quantize,
+        options=options,
         overwrite=overwrite,
         progress=progress,
     )
