@@ -3,39 +3,70 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from tresnet_deploy.cli._options import gathered
 from tresnet_deploy.contracts import Artifact
 
 if TYPE_CHECKING:
     from tresnet_deploy.images import ImageSet
+    from tresnet_deploy.quantize import QuantizeOptions
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Calibration:
+    """What the options give, each under the name of its option."""
+
+    calibration_data: Path | None
+    calibration_samples: int
+    method: str
+    exclude: tuple[str, ...]
+    quantize_all: bool
+    random_calibration: bool
+    pad_int8: bool | None
+    strict: bool
+
+    def options(self, seed: int) -> QuantizeOptions:
+        """Return them as those of the step.
+
+        Raises:
+            UsageError: the method is unknown.
+        """
+        from tresnet_deploy.quantize import QuantizeOptions
+
+        return QuantizeOptions(
+            method=self.method,
+            samples=self.calibration_samples,
+            seed=seed,
+            exclude=self.exclude,
+            quantize_all=self.quantize_all,
+            strict=self.strict,
+            random_calibration=self.random_calibration,
+            pad_channels=self.pad_int8,
+        )
+
+    def images(self, artifact: Artifact) -> ImageSet | None:
+        """Return the images to calibrate ``artifact`` on: given or packaged ones, None for noise.
+
+        Raises:
+            ImageError: the folder cannot be read or has no images.
+        """
+        from tresnet_deploy.images import default_images
+
+        if self.random_calibration:
+            return None
+        return default_images(artifact, "calibrate", self.calibration_data)
+
+
 def calibration_options(function: F) -> F:
-    """Add the options below; a command passes what they give to ``QuantizeOptions``.
-
-    They arrive as ``calibration_data``, ``calibration_samples``, ``method``, ``exclude``,
-    ``quantize_all``, ``random_calibration``, ``pad_int8`` and ``strict``.
-    """
-    for option in reversed(_OPTIONS):
-        function = option(function)
-    return function
-
-
-def calibration_images(artifact: Artifact, data: Path | None, *, random: bool) -> ImageSet | None:
-    """Return the images to calibrate ``artifact`` on: given or packaged ones, None for noise.
-
-    Raises:
-        ImageError: the folder cannot be read or has no images.
-    """
-    from tresnet_deploy.images import default_images
-
-    return None if random else default_images(artifact, "calibrate", data)
+    """Add the options below; they arrive as one :class:`Calibration` called ``calibration``."""
+    return gathered(function, Calibration, "calibration", _OPTIONS)
 
 
 # The defaults and names are those of the step, which is too heavy to import here: a test compares.

@@ -5,19 +5,22 @@ Data goes to stdout; progress bars, hints and the choice that was made go to std
 
 from __future__ import annotations
 
+import dataclasses
+import functools
 import logging
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import click
 
 from tresnet_deploy.contracts import Batch, Precision, Progress
 
 F = TypeVar("F", bound=Callable[..., Any])
+Option = Callable[[Callable[..., Any]], Any]
 DEFAULT_FOLDER = Path("deploy")
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8")
 
@@ -51,6 +54,23 @@ class _Talk(logging.Handler):
             warn(self.format(record))
         else:
             click.echo(self.format(record), err=True)
+
+
+def gathered(function: F, kind: type[Any], name: str, options: Sequence[Option]) -> F:
+    """Add ``options``, whose values reach ``function`` as one dataclass ``kind`` called ``name``.
+
+    The fields of ``kind`` are the names under which Click passes the options.
+    """
+    fields = [field.name for field in dataclasses.fields(kind)]
+
+    @functools.wraps(function)
+    def call(*args: Any, **given: Any) -> Any:
+        part = kind(**{field: given.pop(field) for field in fields})
+        return function(*args, **given, **{name: part})
+
+    for option in reversed(options):
+        option(call)
+    return cast("F", call)
 
 
 def _set_logging(ctx: click.Context, _param: click.Parameter, count: int) -> None:
@@ -100,6 +120,11 @@ def output_folder(function: F) -> F:
         show_default=True,
         help="Folder of all artefacts of a model.",
     )(function)
+
+
+def output_suffix(folder: Path) -> str:
+    """Return what a pasteable next command ends with, so that it finds ``folder``."""
+    return "" if folder == DEFAULT_FOLDER else f" --output {folder}"
 
 
 def overwrite(function: F) -> F:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
+
+from tresnet_deploy.cli._options import gathered
 
 if TYPE_CHECKING:
     from tresnet_deploy.contracts import Source
@@ -36,11 +39,46 @@ class SlopePair(click.ParamType[Slopes]):
         return slopes[0], slopes[-1]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NamedWeights:
+    """What the options give."""
+
+    variant: str | None
+    checkpoint: Path | None
+    tag: str | None
+    seed: int
+    classes: int | None
+    gammas: Literal["auto", "absolute", "plain"]
+    slopes: Slopes | None
+    trust_pickle: bool
+
+    def source(self, *, quiet: bool) -> Source:
+        """Return the weights that the options name; published ones are fetched.
+
+        Raises:
+            UsageError: they name none or several.
+            UnavailableError: published weights cannot be fetched.
+        """
+        from tresnet_deploy import weights
+
+        stem_slope, block_slope = self.slopes or (None, None)
+        return weights.resolve(
+            variant=self.variant,
+            checkpoint=self.checkpoint,
+            tag=self.tag,
+            seed=self.seed,
+            classes=self.classes,
+            gammas=self.gammas,
+            stem_slope=stem_slope,
+            block_slope=block_slope,
+            trust_pickle=self.trust_pickle,
+            quiet=quiet,
+        )
+
+
 def weights_options(function: F) -> F:
-    """Add the options that :func:`named_source` takes."""
-    for option in reversed(_OPTIONS):
-        function = option(function)
-    return function
+    """Add the options below; they arrive as one :class:`NamedWeights` called ``named``."""
+    return gathered(function, NamedWeights, "named", _OPTIONS)
 
 
 _OPTIONS = (
@@ -81,38 +119,3 @@ _OPTIONS = (
         help="Load a pickle that runs code; only for files whose origin you trust.",
     ),
 )
-
-
-def named_source(
-    *,
-    variant: str | None,
-    checkpoint: Path | None,
-    tag: str | None,
-    seed: int,
-    classes: int | None,
-    gammas: Literal["auto", "absolute", "plain"],
-    slopes: Slopes | None,
-    trust_pickle: bool,
-    quiet: bool,
-) -> Source:
-    """Return the weights that the options name; published ones are fetched.
-
-    Raises:
-        UsageError: they name none or several.
-        UnavailableError: published weights cannot be fetched.
-    """
-    from tresnet_deploy import weights
-
-    stem_slope, block_slope = slopes or (None, None)
-    return weights.resolve(
-        variant=variant,
-        checkpoint=checkpoint,
-        tag=tag,
-        seed=seed,
-        classes=classes,
-        gammas=gammas,
-        stem_slope=stem_slope,
-        block_slope=block_slope,
-        trust_pickle=trust_pickle,
-        quiet=quiet,
-    )

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import click
 from click.core import ParameterSource
 
-from tresnet_deploy.cli._calibration_options import calibration_options
+from tresnet_deploy.cli._calibration_options import Calibration, calibration_options
 from tresnet_deploy.cli._models import described, float_graph_at
 from tresnet_deploy.cli._options import (
-    DEFAULT_FOLDER,
     PRECISIONS,
     BatchRange,
     emit,
     output_folder,
     output_format,
+    output_suffix,
     overwrite,
     progress_bar,
     say,
@@ -25,17 +26,7 @@ from tresnet_deploy.contracts import Batch, Precision
 from tresnet_deploy.errors import UsageError
 from tresnet_deploy.registry import BACKENDS
 
-_CALIBRATION = (
-    "calibration_data",
-    "calibration_samples",
-    "method",
-    "exclude",
-    "quantize_all",
-    "random_calibration",
-    "pad_int8",
-    "strict",
-    "seed",
-)
+_CALIBRATION = (*(field.name for field in dataclasses.fields(Calibration)), "seed")
 
 
 @click.command("build-engine")
@@ -88,14 +79,7 @@ def command(
     batch: Batch | None,
     threads: int | None,
     extra: tuple[str, ...],
-    calibration_data: Path | None,
-    calibration_samples: int,
-    method: str,
-    exclude: tuple[str, ...],
-    quantize_all: bool,
-    random_calibration: bool,
-    pad_int8: bool | None,
-    strict: bool,
+    calibration: Calibration,
     seed: int,
     overwrite: bool,
     folder: Path,
@@ -111,7 +95,6 @@ def command(
     from tresnet_deploy.artifacts import to_json
     from tresnet_deploy.cli._build_text import text
     from tresnet_deploy.engines import choose, make
-    from tresnet_deploy.quantize import QuantizeOptions
 
     wanted = _precision(precision, int8=int8, fp16=fp16, bf16=bf16)
     source = float_graph_at(model, folder)
@@ -125,22 +108,13 @@ def command(
             folder,
             choice,
             batch=batch,
-            calibration_data=calibration_data,
-            quantize=QuantizeOptions(
-                method=method,
-                samples=calibration_samples,
-                seed=seed,
-                exclude=exclude,
-                quantize_all=quantize_all,
-                strict=strict,
-                random_calibration=random_calibration,
-                pad_channels=pad_int8,
-            ),
+            calibration_data=calibration.calibration_data,
+            quantize=calibration.options(seed),
             overwrite=overwrite,
             progress=progress,
         )
     emit(to_json(engine) if output_format == "json" else text(engine, choice.reason))
-    where = "" if folder == DEFAULT_FOLDER else f" --output {folder}"
+    where = output_suffix(folder)
     say(f"next: tresnet-deploy compare{where}")
     say(f"      tresnet-deploy benchmark{where}")
 

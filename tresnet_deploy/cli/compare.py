@@ -9,10 +9,10 @@ import click
 
 from tresnet_deploy.cli._models import described, model_at
 from tresnet_deploy.cli._options import (
-    DEFAULT_FOLDER,
     emit,
     output_folder,
     output_format,
+    output_suffix,
     progress_bar,
     say,
     talkative,
@@ -140,7 +140,7 @@ def _show(report: ParityReport, folder: Path, output_format: str) -> None:
     for note in (*report.notes, *(f"left out: {reason}" for reason in report.skipped)):
         warn(note)
     say(f"saved: {folder / REPORT}, and for Polygraphy {folder / DETAILS}/")
-    where = "" if folder == DEFAULT_FOLDER else f" --output {folder}"
+    where = output_suffix(folder)
     if report.verdict == "fail":
         raise failure(report, where=where)
     say(f"next: tresnet-deploy benchmark{where}")

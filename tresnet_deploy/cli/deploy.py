@@ -6,25 +6,25 @@ import dataclasses
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import click
 
-from tresnet_deploy.cli._calibration_options import calibration_options
+from tresnet_deploy.cli._calibration_options import Calibration, calibration_options
 from tresnet_deploy.cli._options import (
-    DEFAULT_FOLDER,
     PRECISIONS,
     BatchRange,
     emit,
     output_folder,
     output_format,
+    output_suffix,
     overwrite,
     progress_bar,
     say,
     talkative,
     warn,
 )
-from tresnet_deploy.cli._weights import Slopes, named_source, weights_options
+from tresnet_deploy.cli._weights import NamedWeights, weights_options
 from tresnet_deploy.cli.export import ImageSize
 from tresnet_deploy.contracts import Batch, Precision
 from tresnet_deploy.errors import UsageError
@@ -88,27 +88,13 @@ _DEMO_ROUNDS, _DEMO_SECONDS = 5, 0.3
 @talkative
 def command(
     *,
-    variant: str | None,
-    checkpoint: Path | None,
-    tag: str | None,
-    seed: int,
-    classes: int | None,
-    gammas: Literal["auto", "absolute", "plain"],
-    slopes: Slopes | None,
-    trust_pickle: bool,
+    named: NamedWeights,
     demo: bool,
     precision: Precision,
     backend: str | None,
     image_size: tuple[int, int] | None,
     batch: Batch | None,
-    calibration_data: Path | None,
-    calibration_samples: int,
-    method: str,
-    exclude: tuple[str, ...],
-    quantize_all: bool,
-    random_calibration: bool,
-    pad_int8: bool | None,
-    strict: bool,
+    calibration: Calibration,
     images: Path | None,
     samples: int,
     rivals: bool,
@@ -126,22 +112,8 @@ def command(
     """
     from tresnet_deploy.export import ExportOptions
     from tresnet_deploy.pipeline import Plan, deploy
-    from tresnet_deploy.quantize import QuantizeOptions
 
-    if demo:
-        source = _demo_source(variant, checkpoint, tag)
-    else:
-        source = named_source(
-            variant=variant,
-            checkpoint=checkpoint,
-            tag=tag,
-            seed=seed,
-            classes=classes,
-            gammas=gammas,
-            slopes=slopes,
-            trust_pickle=trust_pickle,
-            quiet=quiet,
-        )
+    source = _demo_source(named) if demo else named.source(quiet=quiet)
     plan = Plan(
         source=source,
         folder=folder,
@@ -150,20 +122,11 @@ def command(
         batch=batch,
         rivals=rivals,
         export=ExportOptions(image_size=image_size),
-        quantize=QuantizeOptions(
-            method=method,
-            samples=calibration_samples,
-            seed=seed,
-            exclude=exclude,
-            quantize_all=quantize_all,
-            strict=strict,
-            random_calibration=random_calibration,
-            pad_channels=pad_int8,
-        ),
-        calibration_data=calibration_data,
+        quantize=calibration.options(named.seed),
+        calibration_data=calibration.calibration_data,
         images=images,
         samples=samples,
-        seed=seed,
+        seed=named.seed,
         benchmark=_timing(demo=demo, quick=quick, compiled=compiled),
         overwrite=overwrite,
         command=shlex.join(("tresnet-deploy", *sys.argv[1:])),
@@ -173,12 +136,12 @@ def command(
     _finish(deployment, folder, output_format)
 
 
-def _demo_source(variant: str | None, checkpoint: Path | None, tag: str | None) -> Source:
+def _demo_source(named: NamedWeights) -> Source:
     """Return the packaged checkpoint."""
     from tresnet_deploy import weights
     from tresnet_deploy.images import demo_checkpoint
 
-    if variant or checkpoint or tag:
+    if named.variant or named.checkpoint or named.tag:
         raise UsageError("--demo deploys the network in the package; it takes no other weights")
     return weights.resolve(checkpoint=demo_checkpoint())
 
@@ -221,6 +184,6 @@ def _finish(deployment: Deployment, folder: Path, output_format: str) -> None:
     say(f"saved: {deployment.report}, and all that it tells of in {folder}/")
     if deployment.parity.verdict == "fail":
         raise failure(deployment.parity)
-    where = "" if folder == DEFAULT_FOLDER else f" --output {folder}"
+    where = output_suffix(folder)
     say(f"next: open {deployment.report} in a browser")
     say(f"      tresnet-deploy predict{where} IMAGE")

@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from tresnet_deploy.cli._options import (
-    DEFAULT_FOLDER,
     emit,
     output_folder,
     output_format,
+    output_suffix,
     overwrite,
     progress_bar,
     say,
     talkative,
     warn,
 )
-from tresnet_deploy.cli._weights import Slopes, named_source, weights_options
+from tresnet_deploy.cli._weights import NamedWeights, weights_options
 from tresnet_deploy.contracts import Activation, Layout
 
 if TYPE_CHECKING:
@@ -101,14 +101,7 @@ class ImageSize(click.ParamType[tuple[int, int]]):
 @talkative
 def command(
     *,
-    variant: str | None,
-    checkpoint: Path | None,
-    tag: str | None,
-    seed: int,
-    classes: int | None,
-    gammas: Literal["auto", "absolute", "plain"],
-    slopes: Slopes | None,
-    trust_pickle: bool,
+    named: NamedWeights,
     opset: int,
     batch: int | None,
     image_size: tuple[int, int] | None,
@@ -147,17 +140,7 @@ def command(
         multi_label=multi_label,
         pad_channels=pad_channels,
     )
-    source = named_source(
-        variant=variant,
-        checkpoint=checkpoint,
-        tag=tag,
-        seed=seed,
-        classes=classes,
-        gammas=gammas,
-        slopes=slopes,
-        trust_pickle=trust_pickle,
-        quiet=quiet,
-    )
+    source = named.source(quiet=quiet)
     loaded = weights.load(source, quiet=quiet)
     with progress_bar(quiet=quiet) as progress:
         artifact = export(
@@ -171,7 +154,7 @@ def command(
         )
     emit(to_json(artifact) if output_format == "json" else text(loaded, artifact))
     _advise(loaded, options, source_is_random=source.kind == "random")
-    where = "" if folder == DEFAULT_FOLDER else f" --output {folder}"
+    where = output_suffix(folder)
     say(f"next: tresnet-deploy build-engine --int8{where}")
     say(f"      tresnet-deploy compare{where}")
 

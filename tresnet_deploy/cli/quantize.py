@@ -7,13 +7,13 @@ from typing import Literal
 
 import click
 
-from tresnet_deploy.cli._calibration_options import calibration_images, calibration_options
+from tresnet_deploy.cli._calibration_options import Calibration, calibration_options
 from tresnet_deploy.cli._models import described, float_graph_at
 from tresnet_deploy.cli._options import (
-    DEFAULT_FOLDER,
     emit,
     output_folder,
     output_format,
+    output_suffix,
     overwrite,
     progress_bar,
     say,
@@ -40,14 +40,7 @@ def command(
     *,
     model: Path | None,
     precision: Literal["int8", "fp16", "bf16"],
-    calibration_data: Path | None,
-    calibration_samples: int,
-    method: str,
-    exclude: tuple[str, ...],
-    quantize_all: bool,
-    random_calibration: bool,
-    pad_int8: bool | None,
-    strict: bool,
+    calibration: Calibration,
     seed: int,
     overwrite: bool,
     folder: Path,
@@ -62,7 +55,7 @@ def command(
     """
     from tresnet_deploy.artifacts import to_json
     from tresnet_deploy.cli._quantize_text import text
-    from tresnet_deploy.quantize import QuantizeOptions, convert, quantize
+    from tresnet_deploy.quantize import convert, quantize
 
     source = float_graph_at(model, folder)
     target = folder / f"{source.path.stem}.{precision}.onnx"
@@ -72,23 +65,14 @@ def command(
             artifact = quantize(
                 source,
                 target,
-                images=calibration_images(source, calibration_data, random=random_calibration),
-                options=QuantizeOptions(
-                    method=method,
-                    samples=calibration_samples,
-                    seed=seed,
-                    exclude=exclude,
-                    quantize_all=quantize_all,
-                    strict=strict,
-                    random_calibration=random_calibration,
-                    pad_channels=pad_int8,
-                ),
+                images=calibration.images(source),
+                options=calibration.options(seed),
                 overwrite=overwrite,
                 progress=progress,
             )
         else:
             artifact = convert(source, target, precision=precision, overwrite=overwrite)
     emit(to_json(artifact) if output_format == "json" else text(artifact, source))
-    where = "" if folder == DEFAULT_FOLDER else f" --output {folder}"
+    where = output_suffix(folder)
     say(f"next: tresnet-deploy build-engine --precision {precision}{where}")
     say(f"      tresnet-deploy compare{where}")
