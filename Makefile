@@ -32,7 +32,7 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 
 types: $(STAMP)  ## on an installed copy: the editable install is invisible to mypy
-	rm -rf build/types && mkdir -p build
+	rm -rf build && mkdir -p build  # an old build/lib would hide that a module is gone
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --target build/types .
 	cd build && MYPYPATH=types ../$(BIN)/python -m mypy --config-file ../pyproject.toml types/tresnet types/tresnet_deploy
 

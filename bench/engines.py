@@ -54,7 +54,7 @@ OURS: Final[tuple[tuple[str, Precision], ...]] = (
     ("onnxruntime", "fp32"),
     ("onnxruntime", "int8"),
 )
-# What issue and README promise: contestant, rival, least ratio.
+# Contestant, rival, least ratio.
 GOALS: Final = (
     ("openvino int8", NNCF, 0.98),
     ("onnxruntime int8", EAGER, 3.5),
