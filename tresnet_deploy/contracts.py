@@ -216,10 +216,15 @@ class Session(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """What a backend can do on this machine: printed by doctor, used to choose the default."""
+    """What a backend can do on this machine: printed by doctor, used to choose the default.
+
+    ``usable`` says that it builds engines here; ``runs`` that it also executes them here. TensorRT
+    for RTX builds without a GPU, for GPUs elsewhere.
+    """
 
     usable: bool
     reason: str
+    runs: bool = True
     version: str = ""
     devices: tuple[str, ...] = ()
     precisions: tuple[Precision, ...] = ()
@@ -238,7 +243,10 @@ class Backend(Protocol):
     Options: type
 
     def probe(self) -> Probe:
-        """Say whether this backend runs here, on what, in which precisions. Never raises."""
+        """Say whether this backend builds and runs here, on what, in which precisions.
+
+        Never raises.
+        """
 
     def options_for(self, precision: Precision) -> Any:
         """Return the options that make the fastest engine of ``precision`` on this machine."""
