@@ -159,5 +159,5 @@ def test_without_onnx_runtime_an_int8_graph_can_still_be_built(
     def missing(*_: object) -> None:
         raise UnavailableError("no ONNX Runtime")
 
-    monkeypatch.setattr(quantize, "_runtime_session", missing)
+    monkeypatch.setattr(quantize.int8, "runtime_session", missing)
     assert as_int8(graph).artifact == int8_graph
