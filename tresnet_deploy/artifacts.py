@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 import filelock
 import msgspec
 
-from tresnet_deploy import __version__
+from tresnet_deploy import __version__, seals
 from tresnet_deploy.contracts import SCHEMA_VERSION, Artifact, FileDigest
 from tresnet_deploy.errors import ArtifactError, UnavailableError, UsageError
 
@@ -96,7 +96,7 @@ def read(path: Path) -> Artifact:
             )
         artifact = _read_sidecar(sidecar, path)
         for digest in (FileDigest(name=path.name, sha256=artifact.sha256), *artifact.companions):
-            _check_digest(digest, sidecar)
+            check_digest(digest, sidecar)
     except OSError as error:
         raise UnavailableError(f"cannot read {path}: {error.strerror or error}") from error
     return artifact
@@ -109,8 +109,8 @@ def _read_sidecar(sidecar: Path, path: Path) -> Artifact:
     return dataclasses.replace(artifact, path=path)
 
 
-def _check_digest(digest: FileDigest, sidecar: Path) -> None:
-    # A sidecar may come from anywhere: it must not point out of its folder.
+def check_digest(digest: FileDigest, sidecar: Path) -> None:
+    """Refuse a file that is not what ``digest`` says; no sidecar may leave its folder."""
     if digest.name in ("", ".", "..") or any(mark in digest.name for mark in "/\\\0"):
         raise ArtifactError(f"{sidecar} names {digest.name!r}, which is no plain file name")
     path = sidecar.with_name(digest.name)
@@ -223,7 +223,7 @@ class Staging:
             created=datetime.now(UTC).isoformat(timespec="microseconds"),
         )
         sidecar = self.folder / sidecar_of(self.target).name
-        sidecar.write_bytes(to_json(done))
+        sidecar.write_bytes(seals.sealed(to_json(done)))
         staged = (*companions, self.path, sidecar)
         for path in staged:
             if not self.overwrite:

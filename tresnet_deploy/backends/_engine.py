@@ -42,6 +42,7 @@ def describe(
     return dataclasses.replace(
         source,
         path=path,
+        sha256="",  # not known before it is published; until then nobody else has touched it
         kind="engine",
         step="build-engine",
         backend=backend,

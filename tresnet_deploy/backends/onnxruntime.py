@@ -15,7 +15,7 @@ from typing import Final
 import onnx_ir
 import onnxruntime
 
-from tresnet_deploy import graph_files, passes
+from tresnet_deploy import graph_files, passes, trust
 from tresnet_deploy.backends import _engine
 from tresnet_deploy.backends._onnxruntime_session import PROVIDERS, OnnxRuntimeSession, Options
 from tresnet_deploy.contracts import Artifact, Batch, Precision, Probe
@@ -93,11 +93,12 @@ def load(artifact: Artifact) -> OnnxRuntimeSession:
     """Load an engine, or an ONNX artefact as it is.
 
     Raises:
-        ArtifactError: it is another backend's engine.
+        ArtifactError: it is another backend's engine, or was changed since its build.
         RunError: ONNX Runtime refuses the file.
         UnavailableError: the engine wants a GPU that is not here.
     """
     options = _engine.options_of(artifact, Options, backend=_NAME)
+    trust.check_before_loading(artifact)
     return OnnxRuntimeSession(str(artifact.path), options=options, batch=artifact.batch)
 
 

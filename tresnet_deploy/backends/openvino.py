@@ -22,7 +22,7 @@ import openvino
 from openvino import properties
 from openvino.properties import hint
 
-from tresnet_deploy import environment, graph_files, passes
+from tresnet_deploy import environment, graph_files, passes, trust
 from tresnet_deploy.artifacts import sha256_of
 from tresnet_deploy.backends import _engine
 from tresnet_deploy.backends._cpu import Threads, available_cores
@@ -141,10 +141,12 @@ def load(artifact: Artifact) -> OpenVinoSession:
     """Load an engine, or an ONNX artefact as it is.
 
     Raises:
-        ArtifactError: it is another backend's engine, or a damaged ONNX file.
+        ArtifactError: it is another backend's engine, changed since its build, or a damaged ONNX
+            file.
         RunError: OpenVINO refuses the file.
     """
     options = _engine.options_of(artifact, Options, backend=_NAME)
+    trust.check_before_loading(artifact)
     properties = _properties(options)
     try:
         if artifact.kind == "onnx":

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from tresnet.deploy_form import deploy_form
-from tresnet_deploy import environment, weights
+from tresnet_deploy import environment, trust, weights
 from tresnet_deploy.backends import _engine
 from tresnet_deploy.backends._pytorch_session import Network, Options, PyTorchSession
 from tresnet_deploy.contracts import (
@@ -126,10 +126,11 @@ def build(source: Artifact, path: Path, *, batch: Batch, options: Options) -> Ar
 
 
 def load(artifact: Artifact) -> PyTorchSession:
-    """Load an engine; what the sidecar vouches for is trusted, so check it before.
+    """Load an engine.
 
     Raises:
-        ArtifactError: it is another backend's engine, or a graph, which PyTorch cannot run.
+        ArtifactError: it is another backend's engine or was changed since its build, or it is a
+            graph, which PyTorch cannot run.
         RunError: PyTorch refuses the file.
     """
     if artifact.kind != "engine":
@@ -138,6 +139,7 @@ def load(artifact: Artifact) -> PyTorchSession:
             hints=("tresnet-deploy build-engine --backend pytorch",),
         )
     options = _engine.options_of(artifact, Options, backend=_NAME)
+    trust.check_before_loading(artifact)
     module = _read(artifact.path)
     return PyTorchSession(
         _prepared(module, options),

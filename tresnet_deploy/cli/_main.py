@@ -22,8 +22,8 @@ from tresnet_deploy.cli import _failures
 from tresnet_deploy.errors import DeployError, UsageError
 
 _GROUPS = {
-    "Make": ("export", "quantize", "build-engine", "deploy"),
-    "Prove": ("compare", "evaluate", "benchmark"),
+    "Make": ("export", "quantize", "build-engine", "deploy", "package", "rebuild"),
+    "Prove": ("compare", "evaluate", "benchmark", "check-engine"),
     "Use": ("predict", "inspect", "variants", "doctor"),
 }
 

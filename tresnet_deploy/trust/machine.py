@@ -1,0 +1,140 @@
+"""Whether this machine can run an engine: its runtime's version, its GPU, its processor.
+
+What an NVIDIA GPU says has not been compared on one yet; without a GPU the answer is "unknown".
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Final
+
+from tresnet_deploy import environment, gpus
+from tresnet_deploy.contracts import Artifact
+from tresnet_deploy.trust.headers import PlanHeader, numbers
+from tresnet_deploy.trust.reports import Finding, Outcome
+
+# Distributions that bring a backend's runtime, and under which name a sidecar has its version.
+_PACKAGES: Final[dict[str, tuple[str, ...]]] = {
+    "openvino": ("openvino",),
+    "onnxruntime": ("onnxruntime", "onnxruntime-gpu"),
+    "pytorch": ("torch",),
+    "tensorrt": ("tensorrt", "tensorrt-cu13", "tensorrt-cu12"),
+    "tensorrt-rtx": ("tensorrt-rtx", "tensorrt-rtx-cu13", "tensorrt-rtx-cu12"),
+}
+# Built without naming capabilities, an RTX engine has all of these and also runs on later GPUs.
+_PORTABLE: Final = frozenset({(8, 0), (8, 6), (8, 9), (12, 0), (12, 1)})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What an engine is compared with; tests make their own."""
+
+    gpus: tuple[gpus.Gpu, ...] = ()
+    driver: str | None = None
+    instructions: tuple[str, ...] = ()
+    versions: dict[str, str]
+
+    @classmethod
+    def here(cls) -> Machine:
+        """Return this machine."""
+        return cls(
+            gpus=gpus.visible(),
+            driver=gpus.driver_version(),
+            instructions=environment.instructions(),
+            versions={name: found for name in _PACKAGES if (found := _installed(name))},
+        )
+
+
+def _installed(backend: str) -> str | None:
+    for package in _PACKAGES[backend]:
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            continue
+    return None
+
+
+def runtime_of(
+    artifact: Artifact, header: PlanHeader | None, machine: Machine
+) -> Iterator[Finding]:
+    """Give how the runtime's version here compares with the one that built the engine."""
+    backend = artifact.backend or ""
+    here = machine.versions.get(backend)
+    if here is None:
+        yield _runtime("unknown", f"{backend or 'its runtime'} is not installed here")
+        return
+    recorded = artifact.versions.get({"pytorch": "torch"}.get(backend, backend), "")
+    built = header.version if header else numbers(recorded)
+    now = numbers(here)
+    text = f"built by {backend} {'.'.join(map(str, built)) or '(unknown)'}, here is {here}"
+    if built and now[: len(built)] == built[: len(now)]:
+        yield _runtime("ok", text)
+    elif header is None:
+        # IR, ONNX and exported programs are portable formats: newer runtimes read older files.
+        newer = bool(built) and now > built
+        yield _runtime("note" if newer else "unknown", text + ("" if newer else ", an older one"))
+    elif artifact.settings.get("tensorrt.version_compatible") is True:
+        same = now[0] == built[0] and now >= built
+        yield _runtime("ok" if same else "bad", f"{text}; version-compatible within its major")
+    else:
+        yield _runtime("bad", f"{text}: a plan runs only in the version that built it")
+
+
+def gpu_of(artifact: Artifact, header: PlanHeader, machine: Machine) -> Iterator[Finding]:
+    """Give how the GPU here compares with those that a plan was built for."""
+    targets = ", ".join(f"{major}.{minor}" for major, minor in header.capabilities)
+    if not machine.gpus:
+        wanted = f"compute capability {targets}" if targets else artifact.device or "its GPU"
+        yield _gpu("unknown", f"built for {wanted}; no NVIDIA GPU and driver are visible here")
+        return
+    gpu = machine.gpus[0]
+    if header.runtime == "tensorrt-rtx":
+        yield _portable(header, gpu, targets)
+    elif artifact.device == str(gpu):
+        yield _gpu("ok", f"built on {artifact.device}, as here")
+    else:
+        # The plan's capability stands at no known place in its header.
+        yield _gpu("unknown", f"built on {artifact.device}, here is {gpu}")
+
+
+def _portable(header: PlanHeader, gpu: gpus.Gpu, targets: str) -> Finding:
+    if gpu.capability in header.capabilities:
+        return _gpu("ok", f"built for compute capability {targets}; here is {gpu}")
+    if set(header.capabilities) >= _PORTABLE and gpu.capability > min(_PORTABLE):
+        return _gpu("unknown", f"built for {targets} and perhaps later ones; here is {gpu}")
+    return _gpu("bad", f"built for compute capability {targets or 'none'}; here is {gpu}")
+
+
+def processor_of(artifact: Artifact, machine: Machine) -> Iterator[Finding]:
+    """Give which instructions the builder's processor had and this one lacks.
+
+    The formats run on any processor; what changes is speed, and the numbers of bf16 engines.
+    """
+    listed = re.search(r"\(([^()]*)\)$", artifact.device or "")
+    if listed is None:
+        return
+    wanted = [name for name in listed[1].split(", ") if name]
+    missing = [name for name in wanted if name not in machine.instructions]
+    if not missing:
+        yield Finding(
+            check="processor", outcome="ok", detail="has all instructions of the builder's"
+        )
+        return
+    bf16 = artifact.precision == "bf16" and any(name.endswith("bf16") for name in missing)
+    advice = ": bf16 is computed otherwise, so compare again" if bf16 else ", so it runs slower"
+    yield Finding(
+        check="processor",
+        outcome="note",
+        detail=f"this one lacks {', '.join(missing)} of the builder's{advice}",
+    )
+
+
+def _runtime(outcome: Outcome, detail: str) -> Finding:
+    return Finding(check="runtime", outcome=outcome, detail=detail)
+
+
+def _gpu(outcome: Outcome, detail: str) -> Finding:
+    return Finding(check="GPU", outcome=outcome, detail=detail)
