@@ -30,8 +30,6 @@ SOURCES = {
 }
 # Extras that are no backend: another runtime of one, a compiled layer for training, and bundles.
 NO_BACKEND = {"cuda", "abn", "all-cpu", "dev"}
-# Backends with an issue of their own; their extras are promised to users already.
-COMING = {"tensorrt", "tensorrt-rtx"}
 # What only some machines have; everything else must work without them.
 OPTIONAL = ("torch", "safetensors", "huggingface_hub", "onnxscript", "inplace_abn", "nncf")
 # All that a machine which only runs engines needs.
@@ -149,7 +147,7 @@ def test_the_sdist_builds_the_same_wheel(
 
 
 def test_extras_are_named_as_the_backends() -> None:
-    assert set(EXTRAS) - NO_BACKEND - COMING == set(BACKENDS.names()) - COMING
+    assert set(EXTRAS) - NO_BACKEND == set(BACKENDS.names())
 
 
 def requirements(*extras: str) -> set[str]:

@@ -4,13 +4,15 @@
 
 The engine appears only when it has been loaded and has run its smallest and largest batch of real
 images beside the graph it was built from. That is a check of the build, not a report on accuracy.
+One that is built for a device which is not here appears too, and says that it was not run.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -18,8 +20,8 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from tresnet_deploy import artifacts, environment, scoring
-from tresnet_deploy.backends import PREFERENCE
+from tresnet_deploy import artifacts, gpus, scoring
+from tresnet_deploy.backends import NEED_GPU, PREFERENCE
 from tresnet_deploy.contracts import (
     Array,
     Artifact,
@@ -31,7 +33,7 @@ from tresnet_deploy.contracts import (
     no_progress,
     run,
 )
-from tresnet_deploy.errors import BuildError, UnavailableError, UsageError
+from tresnet_deploy.errors import BuildError, ElsewhereError, UnavailableError, UsageError
 from tresnet_deploy.images import ImageSet, batches, default_images
 from tresnet_deploy.metrics import cosine
 from tresnet_deploy.registry import BACKENDS
@@ -44,6 +46,9 @@ COSINE_AT_LEAST: Final[Mapping[Precision, float]] = {
     "bf16": 0.99,
     "int8": 0.95,
 }
+NOT_RUN: Final = "built, not run"
+"""How the proof of an engine begins that is for a device which is not here."""
+
 _DISTINCT_IMAGES: Final = 8  # larger batches repeat them, so that the graph need not run them all
 _STEPS: Final = 2  # building, and running beside the graph
 _STATUS: Final = Path("/proc/self/status")
@@ -56,18 +61,26 @@ def default_backend(precision: Precision) -> tuple[str, str]:
     Raises:
         UnavailableError: none does.
     """
+    sees_gpu = bool(gpus.visible())
+    # One reason for all that need a GPU, instead of one for each.
+    ranked = [row for row in PREFERENCE[precision] if sees_gpu or row[0] not in NEED_GPU]
+    no_gpu = () if sees_gpu else ("no NVIDIA GPU is visible",)
     passed_over: list[str] = []
-    for name, reason in PREFERENCE[precision]:
+    for name, reason in ranked:
         found = _probe(name)
-        if isinstance(found, Probe) and found.usable and precision in found.precisions:
-            no_gpu = () if "GPU" in environment.describe() else ("no NVIDIA GPU is visible",)
+        if isinstance(found, Probe) and _runs(found, precision):
             return name, "; ".join((reason, *no_gpu, *passed_over))
         why = found if isinstance(found, str) else _shortfall(found, precision)
         passed_over.append(f"{name} is passed over: {why}")
     raise UnavailableError(
-        f"no backend makes {precision} engines here: {'; '.join(passed_over)}",
-        hints=tuple(f"pip install 'tresnet-deploy[{name}]'" for name, _ in PREFERENCE[precision]),
+        f"no backend makes {precision} engines here: {'; '.join((*no_gpu, *passed_over))}",
+        hints=tuple(f"pip install 'tresnet-deploy[{name}]'" for name, _ in ranked),
     )
+
+
+def _runs(found: Probe, precision: Precision) -> bool:
+    """Return whether engines of ``precision`` are built here and run here, too."""
+    return found.usable and found.runs and precision in found.precisions
 
 
 def _probe(name: str) -> Probe | str:
@@ -80,7 +93,8 @@ def _probe(name: str) -> Probe | str:
 
 
 def _shortfall(found: Probe, precision: Precision) -> str:
-    return f"it does not compute {precision} on this machine" if found.usable else found.reason
+    able = found.usable and found.runs
+    return f"it does not compute {precision} on this machine" if able else found.reason
 
 
 def backend_for(name: str, precision: Precision) -> ModuleType:
@@ -107,7 +121,7 @@ def backend_for(name: str, precision: Precision) -> ModuleType:
 
 def _makes(name: str, precision: Precision) -> bool:
     found = _probe(name)
-    return isinstance(found, Probe) and found.usable and precision in found.precisions
+    return isinstance(found, Probe) and _runs(found, precision)
 
 
 def options_from(module: ModuleType, precision: Precision, given: Mapping[str, str]) -> Any:
@@ -122,12 +136,24 @@ def options_from(module: ModuleType, precision: Precision, given: Mapping[str, s
     for key in given:
         if key not in known:
             raise UsageError(
-                f"the backend {name} has no option {key!r}; it has: {', '.join(sorted(known))}"
+                f"the backend {name} has no option {key!r}; it has: {', '.join(sorted(known))}",
+                hints=tuple(f"--backend {other} has it" for other in _having(key)),
             )
     try:
         return msgspec.convert({**known, **given}, module.Options, strict=False)
     except msgspec.ValidationError as error:
         raise UsageError(f"an option of the backend {name} does not fit: {error}") from error
+
+
+def _having(option: str) -> Iterator[str]:
+    """Give the backends, among those installed, that have an option of that name."""
+    for name in BACKENDS.names():
+        try:
+            fields = dataclasses.fields(BACKENDS.load(name).Options)
+        except UnavailableError:
+            continue
+        if option in {field.name for field in fields}:
+            yield name
 
 
 def file_name(artifact: Artifact, backend: str, precision: Precision) -> str:
@@ -163,7 +189,7 @@ def build(
     wanted = precision or artifact.precision
     module = backend_for(backend, wanted)
     _check_graph(artifact, module.GRAPHS[wanted], wanted, backend)
-    sizes = _batch_of(artifact, batch)
+    sizes = batch_of(artifact, batch)
     pictures = images or default_images(artifact, "compare", None)
     started = time.monotonic()
     with artifacts.publishing(target, overwrite=overwrite) as staging:
@@ -192,8 +218,12 @@ def _check_graph(artifact: Artifact, graph: Precision, wanted: Precision, backen
         )
 
 
-def _batch_of(artifact: Artifact, asked: Batch | None) -> Batch:
-    """Return the batch sizes of the engine, within what the graph takes."""
+def batch_of(artifact: Artifact, asked: Batch | None) -> Batch:
+    """Return the batch sizes of the engine, within what the graph takes.
+
+    Raises:
+        UsageError: the graph has one size, and another one was asked for.
+    """
     fixed = artifact.inputs[0].shape[0]
     if isinstance(fixed, str):
         return asked or Batch()
@@ -206,22 +236,23 @@ def _batch_of(artifact: Artifact, asked: Batch | None) -> Batch:
 
 
 def _verified(made: Artifact, graph: Artifact, images: ImageSet, module: ModuleType) -> str:
-    """Return in words how the staged engine did beside its graph.
+    """Return in words how the staged engine did beside its graph, or why it was not run.
 
     Raises:
         BuildError: outputs are not finite, of another shape, or too far away.
     """
     assert made.batch is not None
+    try:
+        engine: Session = module.load(made)
+    except ElsewhereError as error:  # built for a device that is not here
+        return f"{NOT_RUN}: {error.message}"
     few = dataclasses.replace(images, files=images.files[:_DISTINCT_IMAGES])
     array = next(batches(few, made.preprocess, _DISTINCT_IMAGES)).array
-    with scoring.opened(graph) as reference:
-        expected = scoring.scores_of(reference, array, batch=graph.batch)
-    engine: Session = module.load(made)
     sizes = sorted({made.batch.min, made.batch.max})
-    try:
+    with closing(engine):
+        with scoring.opened(graph) as reference:
+            expected = scoring.scores_of(reference, array, batch=graph.batch)
         lowest = min(_cosine_at(engine, made, array, expected, size) for size in sizes)
-    finally:
-        engine.close()
     return f"cosine {lowest:.6f} to {graph.path.name} at batch {' and '.join(map(str, sizes))}"
 
 

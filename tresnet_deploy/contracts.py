@@ -6,10 +6,10 @@ All of these serialise to JSON through msgspec; ``SCHEMA_VERSION`` is written wi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Final, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,9 @@ SCHEMA_VERSION = 1
 Array = npt.NDArray[Any]
 Feeds = Mapping[str, Array]
 Scalar = str | int | float | bool | None
-Precision = Literal["fp32", "fp16", "bf16", "int8"]
+Precision = Literal["fp32", "fp16", "bf16", "int8", "fp8"]
+CALIBRATED: Final[tuple[Precision, ...]] = ("int8", "fp8")
+"""Their graphs have Q/DQ pairs, whose scales come from images."""
 Activation = Literal["none", "softmax", "sigmoid"]
 Layout = Literal["float32-nchw", "uint8-nhwc"]
 
@@ -56,6 +58,18 @@ class Batch:
     def fixed(self) -> bool:
         """True when only one batch size is allowed."""
         return self.min == self.max
+
+    @classmethod
+    def around(cls, parts: Iterable[Batch]) -> Batch:
+        """Return the range that ``parts`` cover together; the widest one says what is best."""
+        found = tuple(parts)
+        widest = max(found, key=lambda part: part.max - part.min)
+        smallest, largest = min(part.min for part in found), max(part.max for part in found)
+        return cls(min=smallest, opt=widest.opt, max=largest)
+
+    def __str__(self) -> str:
+        """Return MIN:OPT:MAX, as people type it."""
+        return f"{self.min}:{self.opt}:{self.max}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,9 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from tresnet_deploy import build
-from tresnet_deploy.contracts import Artifact, Batch, Precision, Progress, no_progress
-from tresnet_deploy.converting import converted
+from tresnet_deploy.contracts import (
+    CALIBRATED,
+    SCHEMA_VERSION,
+    Artifact,
+    Batch,
+    Precision,
+    Progress,
+    Scalar,
+    no_progress,
+)
+from tresnet_deploy.converting import converted, file_name
 from tresnet_deploy.errors import UsageError
 from tresnet_deploy.images import default_images
 from tresnet_deploy.quantize import QuantizeOptions
@@ -61,8 +72,63 @@ def choose(
         precision=wanted,
         graph=graph,
         options=build.options_from(module, wanted, options or {}),
-        calibrates=graph == "int8" and source.precision != "int8",
+        calibrates=graph in CALIBRATED and source.precision != graph,
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuildPlan:
+    """What :func:`make` would do: from which graph, made anew or not, into which file."""
+
+    backend: str
+    reason: str
+    precision: Precision
+    graph: str
+    graph_exists: bool
+    calibrates: bool
+    target: str
+    batch: Batch
+    options: Mapping[str, Scalar]
+    schema_version: int = SCHEMA_VERSION
+
+
+def plan(
+    source: Artifact,
+    folder: Path,
+    choice: Choice,
+    *,
+    batch: Batch | None = None,
+    overwrite: bool = False,
+) -> BuildPlan:
+    """Return what :func:`make` would do with the same arguments; nothing is written.
+
+    Raises:
+        UsageError: the engine is there already and ``overwrite`` is False, or the graph has one
+            batch size and another one is asked for.
+    """
+    target = _target(source, folder, choice, overwrite=overwrite)
+    same = choice.graph == source.precision
+    graph = source.path if same else folder / file_name(source, choice.graph)
+    options: dict[str, Scalar] = msgspec.to_builtins(choice.options)
+    return BuildPlan(
+        backend=choice.backend,
+        reason=choice.reason,
+        precision=choice.precision,
+        graph=str(graph),
+        graph_exists=graph.exists(),
+        calibrates=choice.calibrates,
+        target=str(target),
+        batch=build.batch_of(source, batch),
+        options=options,
+    )
+
+
+def _target(source: Artifact, folder: Path, choice: Choice, *, overwrite: bool) -> Path:
+    """Return where the engine goes; refusing to replace one is said before minutes of work."""
+    target = folder / build.file_name(source, choice.backend, choice.precision)
+    if target.exists() and not overwrite:
+        raise UsageError(f"{target} exists already", hints=("add --overwrite to replace it",))
+    return target
 
 
 def make(
@@ -85,9 +151,7 @@ def make(
         UsageError: a file to be made is there already and ``overwrite`` is False.
         DeployError: as convert, quantize and build raise.
     """
-    target = folder / build.file_name(source, choice.backend, choice.precision)
-    if target.exists() and not overwrite:  # said before minutes of calibration
-        raise UsageError(f"{target} exists already", hints=("add --overwrite to replace it",))
+    target = _target(source, folder, choice, overwrite=overwrite)
     options = quantize or QuantizeOptions()
     pictures = choice.calibrates and not options.random_calibration
     images = default_images(source, "calibrate", calibration_data) if pictures else None

@@ -5,6 +5,7 @@
     |   +-- ImageError                   2   an image or a folder of images cannot be used
     |   +-- ArtifactError                2   a file is not what its name, sidecar or hash says
     +-- UnavailableError                 3   a runtime, device, network or disk is missing here
+    |   +-- ElsewhereError               3   an engine is for a device that is not here
     +-- GateError                        1   it ran, and a gate failed
     +-- StepError                        4   a step ran and broke
         +-- ExportError                  4
@@ -48,6 +49,10 @@ class UnavailableError(DeployError):
     """A runtime, device, network or disk that the request needs is missing here."""
 
     exit_code = 3
+
+
+class ElsewhereError(UnavailableError):
+    """An engine is for a device that is not here: it can be built, but not run."""
 
 
 class GateError(DeployError):

@@ -1,4 +1,4 @@
-"""NVIDIA GPUs as the driver tells of them: this file is about what is visible, with no CUDA toolkit.
+"""NVIDIA GPUs as the driver tells of them: this file is about what is visible, without CUDA.
 
 The driver's own library is asked through ctypes, so neither torch nor cuda-python is needed. Not
 run on a GPU yet; without a driver it returns nothing.

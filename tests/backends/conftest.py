@@ -9,6 +9,7 @@ import pytest
 
 from tresnet_deploy import build
 from tresnet_deploy.contracts import Artifact, Batch
+from tresnet_deploy.errors import UnavailableError
 from tresnet_deploy.images import demo_images
 from tresnet_deploy.registry import BACKENDS
 
@@ -43,8 +44,11 @@ def build_engine(demo_graph: Artifact, tmp_path_factory: pytest.TempPathFactory)
 def backend(request: pytest.FixtureRequest) -> str:
     """Each backend of the folder that runs here; the others are skipped with their reason."""
     name: str = request.param
-    found = BACKENDS.load(name).probe()
-    if not found.usable:
+    try:
+        found = BACKENDS.load(name).probe()
+    except UnavailableError as error:
+        pytest.skip(error.message)
+    if not (found.usable and found.runs):
         pytest.skip(f"{name}: {found.reason}")
     return name
 

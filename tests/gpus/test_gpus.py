@@ -67,5 +67,5 @@ def test_each_gpu_has_its_name_capability_and_memory(monkeypatch: pytest.MonkeyP
 def test_the_drivers_version_is_that_of_the_newest_cuda_it_runs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(gpus, "_driver", lambda: Driver())
+    monkeypatch.setattr(gpus, "_driver", Driver)
     assert gpus.driver_version() == "13.1"

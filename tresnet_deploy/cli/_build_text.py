@@ -2,12 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
+from tresnet_deploy.build import NOT_RUN
 from tresnet_deploy.cli._inspection_text import facts
-from tresnet_deploy.contracts import Artifact
+from tresnet_deploy.cli._options import output_suffix
+from tresnet_deploy.contracts import Artifact, Batch, Scalar
+from tresnet_deploy.engines import BuildPlan
 
 _MIB = 2**20
+
+
+def plan_text(plan: BuildPlan) -> str:
+    """Return what would be built, by which settings."""
+    return f"{facts(_planned(plan))}\n\nnothing was written: this was a dry run"
+
+
+def _planned(plan: BuildPlan) -> Iterator[tuple[str, str]]:
+    made = "" if plan.graph_exists else ", to be calibrated" if plan.calibrates else ", to be made"
+    yield "graph", f"{plan.graph}{made}"
+    yield "backend", f"{plan.backend}: {plan.reason}"
+    yield "precision", plan.precision
+    yield "batch", _batch(plan.batch)
+    yield "options", _pairs(plan.options)
+    yield "engine", plan.target
+
+
+def next_steps(engine: Artifact, folder: Path) -> Iterator[str]:
+    """Give the commands that come next, which are others where the engine cannot run."""
+    where = output_suffix(folder)
+    if not (engine.verified or "").startswith(NOT_RUN):
+        yield f"next: tresnet-deploy compare{where}"
+        yield f"      tresnet-deploy benchmark{where}"
+        return
+    yield f"next: tresnet-deploy inspect {engine.path}"
+    yield f"      copy {folder} to a machine with such a GPU, and there: tresnet-deploy compare"
 
 
 def text(engine: Artifact, reason: str) -> str:
@@ -22,11 +52,19 @@ def _settings(engine: Artifact, reason: str) -> Iterator[tuple[str, str]]:
     yield "graph", engine.parents[0].name
     yield "backend", f"{engine.backend} {_version(engine)}: {reason}"
     yield "precision", engine.precision
-    yield "batch", _batch(engine)
+    assert engine.batch is not None
+    yield "batch", _batch(engine.batch)
     yield "device", engine.device or ""
-    yield "options", _options(engine)
+    prefix = f"{engine.backend}."
+    options = {
+        name.removeprefix(prefix): value
+        for name, value in engine.settings.items()
+        if name.startswith(prefix)
+    }
+    yield "options", _pairs(options)
     yield "check", engine.verified or ""
     yield "took", f"{engine.settings['build.seconds']} s{_peak(engine)}"
+    yield "builder", _builder(engine)
 
 
 def _version(engine: Artifact) -> str:
@@ -34,23 +72,27 @@ def _version(engine: Artifact) -> str:
     return engine.versions.get(package, "").partition("-")[0]  # without build numbers
 
 
-def _batch(engine: Artifact) -> str:
-    batch = engine.batch
-    assert batch is not None
+def _batch(batch: Batch) -> str:
     if batch.fixed:
         return str(batch.max)
     return f"{batch.min} to {batch.max}, best at {batch.opt}"
 
 
-def _options(engine: Artifact) -> str:
-    prefix = f"{engine.backend}."
-    found = {
-        name.removeprefix(prefix): value
-        for name, value in engine.settings.items()
-        if name.startswith(prefix)
-    }
-    found["threads"] = found.get("threads") or "one for each physical core"
+def _pairs(options: Mapping[str, Scalar]) -> str:
+    """Return the options that say something, in words where a number does not."""
+    found = {name: value for name, value in options.items() if value not in ("", None)}
+    if "threads" in found:
+        found["threads"] = found["threads"] or "one for each physical core"
     return ", ".join(f"{name} {value}" for name, value in found.items())
+
+
+def _builder(engine: Artifact) -> str:
+    """Return what the builder took in its own process, where it had one."""
+    seconds = engine.settings.get("build.builder_seconds")
+    peak = engine.settings.get("build.builder_peak_mib")
+    if seconds is None:
+        return ""
+    return f"{seconds} s" + (f", at most {peak} MiB of memory in its own process" if peak else "")
 
 
 def _peak(engine: Artifact) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from tresnet_deploy.cli._tables import percent, table
-from tresnet_deploy.contracts import Artifact, Preprocess, TensorSpec
+from tresnet_deploy.contracts import Artifact, Preprocess, Probe, TensorSpec
 from tresnet_deploy.inspection import (
     CheckpointReport,
     EngineReport,
@@ -41,7 +41,7 @@ def machine_text(report: MachineReport) -> str:
                 *("yes" if p in backend.probe.precisions else "-" for p in _PRECISIONS),
                 backend.probe.version.partition("-")[0] or "-",  # no build numbers
                 ", ".join(backend.probe.devices) or "-",
-                "usable" if backend.probe.usable else backend.probe.reason,
+                _state(backend.probe),
             )
             for backend in report.backends
         ],
@@ -51,6 +51,10 @@ def machine_text(report: MachineReport) -> str:
     if missing := [*remedies, *report.missing.items()]:
         parts.append("Not installed\n\n" + facts(missing))
     return "\n\n".join(parts)
+
+
+def _state(probe: Probe) -> str:
+    return "usable" if probe.usable and probe.runs else probe.reason
 
 
 def facts(pairs: Facts) -> str:
@@ -125,7 +129,8 @@ def _engine(report: EngineReport) -> Facts:
         made = f"{parent.step}, {parent.precision}, " if parent.step else ""
         yield "made from" if number == 0 else "", f"{parent.name} ({made}{parent.state})"
     runtime = report.runtime
-    yield "runs here", f"yes, {runtime.version}" if runtime.usable else f"no: {runtime.reason}"
+    runs = runtime.usable and runtime.runs
+    yield "runs here", f"yes, {runtime.version}" if runs else f"no: {runtime.reason}"
     yield "parity", _verdict(report)
 
 

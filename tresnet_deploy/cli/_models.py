@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tresnet_deploy.cli._options import say
+from tresnet_deploy.cli._options import say, warn
 from tresnet_deploy.contracts import Artifact
+from tresnet_deploy.errors import UnavailableError
 
 _BUILD = "tresnet-deploy build-engine"
 _EXPORT = "tresnet-deploy export --variant l"
@@ -46,10 +47,11 @@ def float_graph_at(path: Path | None, folder: Path) -> Artifact:
 
 
 def engines_of(folder: Path) -> tuple[Artifact, ...]:
-    """Return all engines in ``folder`` of the newest one's weights, oldest first.
+    """Return all engines in ``folder`` of the newest one's weights that run here, oldest first.
 
     Raises:
         UsageError: there is no engine.
+        UnavailableError: none of them runs here.
         ArtifactError: an engine is not what its sidecar says.
     """
     from tresnet_deploy import artifacts
@@ -58,7 +60,31 @@ def engines_of(folder: Path) -> tuple[Artifact, ...]:
     found = artifacts.listed(
         folder, want=lambda each: _is_engine(each) and each.source.sha256 == last.source.sha256
     )
-    return tuple(artifacts.read(each.path) for each in found)
+    reasons = {each.path: _why_not_here(each) for each in found}
+    running = [each for each in found if not reasons[each.path]]
+    if not running:
+        raise UnavailableError(
+            f"no engine in {folder}/ runs here: {reasons[last.path]}",
+            hints=(
+                _BUILD,
+                f"copy {folder} to a machine with such a GPU, and run the command there",
+            ),
+        )
+    for each in found:
+        if reasons[each.path]:
+            warn(f"{each.path.name} is left out: {reasons[each.path]}")
+    return tuple(artifacts.read(each.path) for each in running)
+
+
+def _why_not_here(engine: Artifact) -> str:
+    """Return why the device of ``engine`` is missing here; nothing where it is not, or unknown.
+
+    A runtime that is not installed is an error of its own, with its remedy, when it is loaded.
+    """
+    from tresnet_deploy.inspection.machine import probe
+
+    found = probe(engine.backend or "").probe
+    return "" if found.runs else found.reason
 
 
 def described(artifact: Artifact) -> str:

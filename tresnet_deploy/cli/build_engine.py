@@ -9,6 +9,7 @@ import click
 from click.core import ParameterSource
 
 from tresnet_deploy.cli._calibration_options import Calibration, calibration_options
+from tresnet_deploy.cli._engine_options import EngineFlags, engine_options
 from tresnet_deploy.cli._models import described, float_graph_at
 from tresnet_deploy.cli._options import (
     PRECISIONS,
@@ -16,7 +17,6 @@ from tresnet_deploy.cli._options import (
     emit,
     output_folder,
     output_format,
-    output_suffix,
     overwrite,
     progress_bar,
     say,
@@ -46,22 +46,16 @@ _CALIBRATION = (*(field.name for field in dataclasses.fields(Calibration)), "see
 )
 @click.option(
     "--batch",
+    "batches",
     type=BatchRange(),
-    help="Images the engine takes at once.  [default: 1:8:16, or what the graph has fixed]",
-)
-@click.option(
-    "--threads", type=click.IntRange(min=1), help="CPU threads.  [default: usable physical cores]"
-)
-@click.option(
-    "-O",
-    "--option",
-    "extra",
     multiple=True,
-    metavar="NAME=VALUE",
-    help="An option of the backend's own, such as inference_precision=f32; may be repeated.",
+    help="Images the engine takes at once; several ranges are several profiles of TensorRT.  "
+    "[default: 1:8:16, or what the graph has fixed]",
 )
+@engine_options
 @calibration_options
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the calibration sample.")
+@click.option("--dry-run", is_flag=True, help="Say what would be built, and write nothing.")
 @overwrite
 @output_folder
 @output_format
@@ -76,11 +70,11 @@ def command(
     fp16: bool,
     bf16: bool,
     backend: str | None,
-    batch: Batch | None,
-    threads: int | None,
-    extra: tuple[str, ...],
+    batches: tuple[Batch, ...],
+    flags: EngineFlags,
     calibration: Calibration,
     seed: int,
+    dry_run: bool,
     overwrite: bool,
     folder: Path,
     output_format: str,
@@ -90,17 +84,23 @@ def command(
 
     INT8 is calibrated first, on --calibration-data or images in the package, unless the folder
     holds an INT8 graph made by the same settings, or ONNX is one. The engine appears only when it
-    has run real images and computes what its graph does.
+    has run real images and computes what its graph does. One for a GPU that is not here is built,
+    and says that it was not run.
     """
     from tresnet_deploy.artifacts import to_json
-    from tresnet_deploy.cli._build_text import text
-    from tresnet_deploy.engines import choose, make
+    from tresnet_deploy.cli._build_text import next_steps, plan_text, text
+    from tresnet_deploy.engines import choose, make, plan
 
     wanted = _precision(precision, int8=int8, fp16=fp16, bf16=bf16)
     source = float_graph_at(model, folder)
-    choice = choose(source, precision=wanted, backend=backend, options=_given(extra, threads))
+    choice = choose(source, precision=wanted, backend=backend, options=flags.options(batches))
+    batch = Batch.around(batches) if batches else None
     if not choice.calibrates:
         _refuse_idle(ctx)
+    if dry_run:
+        planned = plan(source, folder, choice, batch=batch, overwrite=overwrite)
+        emit(to_json(planned) if output_format == "json" else plan_text(planned))
+        return
     say(f"building {described(source)} for {choice.backend}: {choice.reason}")
     with progress_bar(quiet=quiet) as progress:
         engine = make(
@@ -114,9 +114,8 @@ def command(
             progress=progress,
         )
     emit(to_json(engine) if output_format == "json" else text(engine, choice.reason))
-    where = output_suffix(folder)
-    say(f"next: tresnet-deploy compare{where}")
-    say(f"      tresnet-deploy benchmark{where}")
+    for line in next_steps(engine, folder):
+        say(line)
 
 
 def _precision(
@@ -128,19 +127,6 @@ def _precision(
     if len(asked) > 1:
         raise UsageError(f"an engine has one precision, not {' and '.join(sorted(asked))}")
     return next(iter(asked), None)
-
-
-def _given(pairs: tuple[str, ...], threads: int | None) -> dict[str, str]:
-    """Return NAME=VALUE pairs by name, and the threads where given."""
-    given = {} if threads is None else {"threads": str(threads)}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name:
-            raise UsageError(f"--option {pair!r} is not NAME=VALUE")
-        if name in given:
-            raise UsageError(f"the option {name} is given twice")
-        given[name] = value
-    return given
 
 
 def _refuse_idle(ctx: click.Context) -> None:

@@ -40,7 +40,7 @@ def examine(folder: Path) -> MachineReport:
 
 
 def probe(name: str) -> BackendState:
-    """Return whether the backend called ``name`` runs here; never raises."""
+    """Return whether the backend called ``name`` builds and runs here; never raises."""
     try:
         found: Probe = BACKENDS.load(name).probe()
     except UnavailableError as error:

@@ -158,5 +158,5 @@ class MachineReport:
 
     @property
     def usable(self) -> bool:
-        """True when at least one backend runs here."""
-        return any(backend.probe.usable for backend in self.backends)
+        """True when at least one backend builds and runs here."""
+        return any(each.probe.usable and each.probe.runs for each in self.backends)

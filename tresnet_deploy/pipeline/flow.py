@@ -30,8 +30,10 @@ def deploy(
     Raises:
         UsageError: the plan contradicts itself, or a file of the folder was made by another plan
             and may not be overwritten.
+        UnavailableError: the plan's backend cannot run its engines here.
         DeployError: as the steps raise; what was finished before stays and is reused.
     """
+    making.check_backend(plan)
     run = Run(plan=plan, seen=seen, progress=progress, quiet=quiet)
     with artifacts.locked(plan.folder):
         graph = run.step("export", lambda: making.exported(run))

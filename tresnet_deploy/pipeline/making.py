@@ -27,6 +27,27 @@ _HIGHER: Final[Mapping[Precision, tuple[Precision, ...]]] = {
 }
 
 
+def check_backend(plan: Plan) -> None:
+    """Refuse a backend whose engines cannot run here: a deployment proves and measures them.
+
+    Raises:
+        UsageError: no backend has that name.
+        UnavailableError: its runtime or its device is missing.
+    """
+    if plan.backend is None:
+        return
+    found: Probe = BACKENDS.load(plan.backend).probe()
+    if found.usable and not found.runs:
+        raise UnavailableError(
+            f"{plan.backend} cannot run what it builds here ({found.reason}), and deploy proves "
+            "and measures its engine",
+            hints=(
+                f"tresnet-deploy build-engine --backend {plan.backend}, which only builds",
+                "leave --backend out, for the fastest engine that runs here",
+            ),
+        )
+
+
 def exported(run: Run) -> tuple[Artifact, str, bool]:
     """Write the FP32 graph, proven against eager PyTorch."""
     plan = run.plan
@@ -66,7 +87,7 @@ def _runs_graphs(backend: str, precision: Precision) -> bool:
     except UnavailableError:
         return False
     found: Probe = module.probe()
-    return module.READS == "onnx" and found.usable and precision in found.precisions
+    return module.READS == "onnx" and found.usable and found.runs and precision in found.precisions
 
 
 def graphs(

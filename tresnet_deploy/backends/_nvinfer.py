@@ -1,0 +1,250 @@
+"""NVIDIA's two runtimes, TensorRT and TensorRT for RTX, behind one adapter.
+
+Every function takes the runtime's module, so both can live in one process. They differ by what
+they can do, which is asked of the module, never by a version number: TensorRT builds on a GPU for
+that GPU, TensorRT-RTX builds anywhere for named compute capabilities.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Final
+
+import onnx_ir as ir
+
+from tresnet_deploy import gpus, graph_files
+from tresnet_deploy.backends import _engine, _nvinfer_build, _nvinfer_layers
+from tresnet_deploy.backends._nvinfer_options import (
+    Capability,
+    Options,
+    Remainder,
+    capabilities_of,
+    names_targets,
+    profiles_of,
+    targets,
+)
+from tresnet_deploy.backends._nvinfer_request import Range, Reply, Request
+from tresnet_deploy.contracts import (
+    Artifact,
+    Batch,
+    Precision,
+    Preprocess,
+    Probe,
+    Scalar,
+    TensorSpec,
+)
+from tresnet_deploy.errors import ArtifactError, UsageError
+from tresnet_deploy.precision.half import to_half
+
+READS: Final = "onnx"
+GRAPHS: Final[Mapping[Precision, Precision]] = {
+    "fp32": "fp32",
+    "fp16": "fp16",
+    "bf16": "bf16",
+    "int8": "int8",
+}
+
+_LEAST: Final[Capability] = (7, 5)  # Turing, the oldest that TensorRT 11 and TensorRT-RTX run on
+_BF16_LEAST: Final[Capability] = (8, 0)
+_PORTABLE: Final = (
+    "compute capabilities 8.0, 8.6, 8.9, 12.0, 12.1 and later"  # num_compute_capabilities 0
+)
+_HALF: Final[dict[Remainder, ir.DataType]] = {
+    "fp16": ir.DataType.FLOAT16,
+    "bf16": ir.DataType.BFLOAT16,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """One of the two runtimes: its module, its name on the command line, its name for people."""
+
+    runtime: ModuleType
+    name: str
+    title: str
+
+
+def probe(kind: Kind) -> Probe:
+    """Say what the runtime builds and runs here."""
+    version = str(kind.runtime.__version__)
+    # IPluginV3 came with TensorRT 10, and so did all else that is needed here.
+    if not hasattr(kind.runtime, "IPluginV3"):
+        return Probe(
+            usable=False,
+            runs=False,
+            reason=f"{kind.title} {version} is too old: 10 or newer is needed",
+            version=version,
+        )
+    found = gpus.visible()
+    fit = _fit(kind.runtime, found)
+    builds = names_targets(kind.runtime) or fit is not None
+    return Probe(
+        usable=builds,
+        runs=fit is not None,
+        reason=_reason(kind, found, fit),
+        version=version,
+        devices=tuple(str(each) for each in found),
+        precisions=_precisions(kind.runtime, fit) if builds else (),
+    )
+
+
+def _fit(runtime: ModuleType, found: tuple[gpus.Gpu, ...]) -> gpus.Gpu | None:
+    """Return the GPU that would run an engine: the first, which CUDA takes too."""
+    if not found:
+        return None
+    able = targets(runtime) if names_targets(runtime) else None
+    first = found[0]
+    fits = first.capability >= _LEAST if able is None else first.capability in able
+    return first if fits else None
+
+
+def _reason(kind: Kind, found: tuple[gpus.Gpu, ...], fit: gpus.Gpu | None) -> str:
+    if fit is not None:
+        return f"runs on {fit}"
+    gap = f"{found[0]} is none of its GPUs" if found else "no NVIDIA GPU is visible"
+    if names_targets(kind.runtime):
+        return f"builds for GPUs elsewhere: {gap}"
+    return f"it builds and runs on NVIDIA GPUs only: {gap}"
+
+
+def _precisions(runtime: ModuleType, fit: gpus.Gpu | None) -> tuple[Precision, ...]:
+    """Return what can be built: for GPUs elsewhere all, for this one what it computes."""
+    bf16 = names_targets(runtime) or (fit is not None and fit.capability >= _BF16_LEAST)
+    return tuple(each for each in GRAPHS if each != "bf16" or bf16)
+
+
+def build(kind: Kind, source: Artifact, path: Path, *, batch: Batch, options: Options) -> Artifact:
+    """Write the engine of ``source`` to ``path``, and beside it what the builder fused.
+
+    Raises:
+        UsageError: an option does not fit the graph or the batch.
+        ArtifactError: the ONNX file is damaged.
+        BuildError: the runtime refuses the graph, aborts, is killed, or takes too long.
+        OSError: the disk is full.
+    """
+    batches = profiles_of(options) or (batch,)
+    _check(source, batch, batches, options)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".graph-") as folder:
+        graph = _graph(source, Path(folder), options.remainder)
+        ranges = _nvinfer_build.profiles_of(source.inputs, batches, source.preprocess)
+        request = _request(kind, graph, path, options, ranges)
+        reply = _nvinfer_build.run(
+            request, title=kind.title, graph=source.path.name, timeout_s=options.timeout_s
+        )
+    engine = _engine.describe(
+        source,
+        path,
+        backend=kind.name,
+        precision=source.precision,
+        batch=batch,
+        device=_device(kind, options),
+        options=options,
+        versions={kind.name: reply.version},
+    )
+    return _with_record(engine, source.preprocess, reply)
+
+
+def _check(source: Artifact, batch: Batch, batches: tuple[Batch, ...], options: Options) -> None:
+    covered = Batch.around(batches)
+    if (covered.min, covered.max) != (batch.min, batch.max):
+        raise UsageError(
+            f"the profiles {options.profiles} take batches of {covered.min} to {covered.max}, and "
+            f"the engine is for {batch.min} to {batch.max}",
+            hints=tuple(f"--batch {each}" for each in batches),
+        )
+    if options.remainder != "fp32" and source.precision != "int8":
+        raise UsageError(
+            f"the option remainder is for INT8 graphs, and {source.path.name} is in "
+            f"{source.precision} as a whole",
+            hints=("leave remainder out",),
+        )
+
+
+def _graph(source: Artifact, folder: Path, remainder: Remainder) -> Path:
+    """Return the file to parse: the graph itself, or one whose float part is typed anew."""
+    model = graph_files.load(source.path)  # also where nothing is rewritten: it finds damage
+    if remainder == "fp32":
+        return source.path
+    to_half(model, _HALF[remainder])
+    rewritten = folder / "graph.onnx"
+    graph_files.save(model, rewritten)
+    return rewritten
+
+
+def _request(
+    kind: Kind, graph: Path, engine: Path, options: Options, ranges: tuple[tuple[Range, ...], ...]
+) -> Request:
+    return Request(
+        runtime=kind.runtime.__name__,
+        graph=str(graph),
+        engine=str(engine),
+        profiles=ranges,
+        capabilities=capabilities_of(options),
+        workspace_mib=options.workspace_mib,
+        optimization_level=options.optimization_level,
+        weight_streaming=options.weight_streaming,
+        hardware_compatible=options.hardware_compatible,
+        version_compatible=options.version_compatible,
+        refit=options.refit,
+        timing_cache=options.timing_cache,
+    )
+
+
+def _device(kind: Kind, options: Options) -> str:
+    """Return what the engine is for: named GPUs, or the one that it was built on."""
+    if not names_targets(kind.runtime):
+        return ", ".join(map(str, gpus.visible()[:1]))
+    named = capabilities_of(options)
+    if not named:
+        return _PORTABLE
+    return f"compute capabilities {', '.join(f'{major}.{minor}' for major, minor in named)}"
+
+
+def _with_record(engine: Artifact, preprocess: Preprocess, reply: Reply) -> Artifact:
+    """Return ``engine`` with what its file and the builder tell of themselves."""
+    record: dict[str, Scalar] = {
+        "build.builder_seconds": reply.seconds,
+        "build.builder_peak_mib": reply.peak_mib,
+    }
+    return dataclasses.replace(
+        engine,
+        inputs=tuple(_nvinfer_build.with_sides(spec, preprocess) for spec in engine.inputs),
+        companions=_nvinfer_layers.write(reply.layers, engine.path),
+        settings={**engine.settings, **record},
+    )
+
+
+def layers_of(kind: Kind, path: Path, *, batch: Batch) -> str | None:
+    """Return the builder's text on the fused layers of the ONNX file ``path``; None without one.
+
+    The engine is built for that, and thrown away. Open sides are those of its preprocessing, or
+    224 px where the file does not say.
+
+    Raises:
+        UsageError: there is no such file.
+        ArtifactError: the ONNX file is damaged.
+        BuildError: the runtime refuses the graph.
+    """
+    inputs, _ = graph_files.tensor_specs(graph_files.load(path))
+    fixed = inputs[0].shape[0]
+    asked = Batch(min=fixed, opt=fixed, max=fixed) if isinstance(fixed, int) else batch
+    with tempfile.TemporaryDirectory(prefix="tresnet-deploy-") as folder:
+        options = Options()
+        ranges = _nvinfer_build.profiles_of(inputs, (asked,), _preprocess_of(path, inputs))
+        request = _request(kind, path, Path(folder) / "engine", options, ranges)
+        reply = _nvinfer_build.run(
+            request, title=kind.title, graph=path.name, timeout_s=options.timeout_s
+        )
+    return reply.layers
+
+
+def _preprocess_of(path: Path, inputs: tuple[TensorSpec, ...]) -> Preprocess:
+    try:
+        return graph_files.artifact_of(path).preprocess
+    except ArtifactError:  # somebody else's file
+        return Preprocess(layout="uint8-nhwc" if inputs[0].dtype == "uint8" else "float32-nchw")

@@ -1,0 +1,62 @@
+"""TensorRT for RTX: builds engines for RTX GPUs on any machine, and runs them on such a GPU."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import tensorrt_rtx
+
+from tresnet_deploy.backends import _nvinfer, _nvinfer_load, _nvinfer_options
+from tresnet_deploy.backends._nvinfer import GRAPHS, READS
+from tresnet_deploy.contracts import Artifact, Batch, Precision, Probe, Session
+
+__all__ = [
+    "GRAPHS",
+    "READS",
+    "WRITES",
+    "Options",
+    "build",
+    "layers_of",
+    "load",
+    "options_for",
+    "probe",
+]
+
+WRITES: Final = ".tensorrt-rtx.engine"
+_KIND: Final = _nvinfer.Kind(runtime=tensorrt_rtx, name="tensorrt-rtx", title="TensorRT-RTX")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options(_nvinfer_options.Options):
+    """The options of NVIDIA's runtimes, less those that TensorRT-RTX ignores or cannot do here."""
+
+    def __post_init__(self) -> None:
+        """Refuse the others, as a ValueError."""
+        _nvinfer_options.check(self, tensorrt_rtx)
+
+
+def options_for(precision: Precision) -> Options:
+    """Return the options that make the fastest engine of ``precision``."""
+    return Options(remainder="fp16" if precision == "int8" else "fp32")
+
+
+def probe() -> Probe:
+    """Say what TensorRT-RTX builds here, and whether a GPU runs it."""
+    return _nvinfer.probe(_KIND)
+
+
+def build(source: Artifact, path: Path, *, batch: Batch, options: Options) -> Artifact:
+    """Write the engine of ``source`` to ``path``; errors as for :func:`_nvinfer.build`."""
+    return _nvinfer.build(_KIND, source, path, batch=batch, options=options)
+
+
+def load(artifact: Artifact) -> Session:
+    """Load an engine on the GPU; errors as for :func:`_nvinfer_load.load`."""
+    return _nvinfer_load.load(_KIND, artifact)
+
+
+def layers_of(path: Path, *, batch: Batch) -> str | None:
+    """Return the builder's text on the fused layers of any ONNX file, from a throw-away build."""
+    return _nvinfer.layers_of(_KIND, path, batch=batch)
