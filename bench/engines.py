@@ -5,9 +5,12 @@
 Contestants: eager PyTorch and torch.compile; ONNX Runtime and OpenVINO (FP32, bf16) reading the
 plain torch export; NNCF's own INT8 engine of it (performance preset, on the same photographs);
 and the engines that `tresnet-deploy build-engine` makes. All run in one process in shuffled rounds
-on the same images. A ratio is the median over paired rounds, with a 95 % bootstrap interval. M and
-L take about 12 minutes on two quiet cores, half of it making engines and compiling. Memory and the
-time of each step are measured apart, by bench/footprint.py.
+on the same images. A ratio is the median over paired rounds, with a 95 % bootstrap interval.
+
+The table has all of them in each round. Goals are judged by duels: rounds of the two engines alone,
+as each would run in use, where ten engines take turns at the caches and scatter by several percent.
+M and L take about 15 minutes on two quiet cores, half of it making engines and compiling. Memory
+and the time of each step are measured apart, by bench/footprint.py.
 """
 
 import argparse
@@ -70,11 +73,33 @@ def main() -> None:
         print(f"{name}: {fact}", file=sys.stderr)
     for variant in options.models.split(","):
         with tempfile.TemporaryDirectory() as scratch:
-            report = _measured(variant, Path(scratch), options)
-        _print(variant, report)
-        if options.json:
-            path = options.json.with_stem(f"{options.json.stem}.{variant}")
-            write_whole(path, to_json(report))
+            contestants, architecture = _contestants(variant, Path(scratch), options)
+            measured = functools.partial(_measured, architecture=architecture, options=options)
+            duels = tuple(
+                (pair, least, measured(pair)) for pair, least in _pairs_of_goals(contestants)
+            )
+            table = measured(contestants)
+        _print(variant, table)
+        for pair, least, report in duels:
+            _print_duel(pair, least, report)
+        _save(options.json, variant, (table, *(report for *_, report in duels)))
+
+
+def _save(target: Path | None, variant: str, reports: tuple[BenchmarkReport, ...]) -> None:
+    for number, report in enumerate(reports if target else ()):
+        assert target is not None
+        part = f".duel{number}" if number else ""
+        write_whole(target.with_stem(f"{target.stem}.{variant}{part}"), to_json(report))
+
+
+def _pairs_of_goals(
+    contestants: tuple[Contestant, ...],
+) -> Iterator[tuple[tuple[Contestant, Contestant], float]]:
+    """Give the rival and ours of each goal that this machine can judge, and the least ratio."""
+    found = {each.name: each for each in contestants}
+    for ours, rival, least in GOALS:
+        if ours in found and rival in found:
+            yield (found[rival], found[ours]), least
 
 
 def _arguments() -> argparse.Namespace:
@@ -92,7 +117,24 @@ def _arguments() -> argparse.Namespace:
     return options
 
 
-def _measured(variant: str, folder: Path, options: argparse.Namespace) -> BenchmarkReport:
+def _measured(
+    contestants: tuple[Contestant, ...], *, architecture: str, options: argparse.Namespace
+) -> BenchmarkReport:
+    return benchmark(
+        contestants,
+        architecture=architecture,
+        batches=tuple(map(int, options.batches.split(","))),
+        schedule=Schedule(
+            rounds=options.rounds, seconds=options.seconds, min_steps=LEAST_STEPS, warmup_max_s=3.0
+        ),
+        quick=options.quick,
+    )
+
+
+def _contestants(
+    variant: str, folder: Path, options: argparse.Namespace
+) -> tuple[tuple[Contestant, ...], str]:
+    """Return all contestants, whose engines lie in ``folder``, and the architecture."""
     source = weights.resolve(variant=variant, tag=weights.RANDOM)
     checkpoint = weights.load(source)
     photos = sample_photos()
@@ -115,19 +157,12 @@ def _measured(variant: str, folder: Path, options: argparse.Namespace) -> Benchm
     )
     wanted = {EAGER, *([COMPILED] if options.compile else [])}
     torch_rows = baselines(exported, pictures, compiled=options.compile).contestants
-    return benchmark(
-        (
-            *(each for each in torch_rows if each.name in wanted),
-            *_rivals(checkpoint.model, exported, pictures, folder),
-            *engines(built, pictures, known=None),
-        ),
-        architecture=exported.architecture,
-        batches=tuple(map(int, options.batches.split(","))),
-        schedule=Schedule(
-            rounds=options.rounds, seconds=options.seconds, min_steps=LEAST_STEPS, warmup_max_s=3.0
-        ),
-        quick=options.quick,
+    contestants = (
+        *(each for each in torch_rows if each.name in wanted),
+        *_rivals(checkpoint.model, exported, pictures, folder),
+        *engines(built, pictures, known=None),
     )
+    return contestants, exported.architecture
 
 
 def _rivals(
@@ -214,16 +249,24 @@ def _print(variant: str, report: BenchmarkReport) -> None:
         print("| engine | ms | images/s | over eager | 95 % interval |\n|---|--:|--:|--:|---|")
         for row in found.values():
             print(_line(row, found[EAGER]))
-        print()
-        for name, rival, least in GOALS:
-            if name in found and rival in found:
-                ratio = ratio_between(found[name], found[rival])
-                verdict = "met" if ratio.value >= least else "missed"
-                print(
-                    f"{name} over {rival}: {ratio.value:.3f} "
-                    f"({ratio.interval.low:.3f} to {ratio.interval.high:.3f}), "
-                    f"goal {least:g}: {verdict}"
-                )
+    _print_doubts(report)
+
+
+def _print_duel(pair: tuple[Contestant, Contestant], least: float, report: BenchmarkReport) -> None:
+    rival, ours = pair
+    rows = {(row.name, row.batch): row for row in report.rows if row.scenario == "throughput"}
+    print()
+    for batch in sorted({batch for _, batch in rows}):
+        ratio = ratio_between(rows[ours.name, batch], rows[rival.name, batch])
+        verdict = "met" if ratio.value >= least else "missed"
+        print(
+            f"batch {batch}: {ours.name} over {rival.name}: {ratio.value:.3f} "
+            f"({ratio.interval.low:.3f} to {ratio.interval.high:.3f}), goal {least:g}: {verdict}"
+        )
+    _print_doubts(report)
+
+
+def _print_doubts(report: BenchmarkReport) -> None:
     for doubt in report.doubts:
         print(f"not for publication: {doubt}")
     for note in report.notes:
