@@ -11,7 +11,7 @@ import pytest
 
 from tresnet_deploy import build, graph_files
 from tresnet_deploy.backends import onnxruntime as backend
-from tresnet_deploy.contracts import Artifact, run
+from tresnet_deploy.contracts import Artifact, Batch, run
 from tresnet_deploy.errors import RunError, UnavailableError
 from tresnet_deploy.images import demo_images
 
@@ -114,7 +114,7 @@ def test_on_a_gpu_the_graph_computes_what_it_does_on_the_cpu(
 def test_an_engine_for_a_gpu_keeps_the_signed_grid(demo_int8: Artifact, tmp_path: Path) -> None:
     path = tmp_path / "gpu.onnx"
     options = backend.Options(provider="tensorrt")
-    made = backend.build(demo_int8, path, batch=build.Batch(), options=options)
+    made = backend.build(demo_int8, path, batch=Batch(), options=options)
     assert made.device == "tensorrt"
     types = {i.data_type for i in onnx.load(path).graph.initializer if not i.dims}
     assert onnx.TensorProto.UINT8 not in types

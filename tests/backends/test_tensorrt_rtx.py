@@ -236,7 +236,7 @@ def test_profiles_that_leave_the_batch_out_are_refused(
 def test_a_remainder_of_a_float_graph_is_refused(
     graphs: dict[Precision, Artifact], tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match="remainder is for INT8 graphs"):
+    with pytest.raises(UsageError, match="remainder is for graphs with Q/DQ pairs"):
         built(graphs["fp32"], tmp_path, remainder="bf16")
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tresnet_deploy import build
+from tresnet_deploy.build import building, choosing
 from tresnet_deploy.registry import Folder
 
 AddBackend = Callable[..., None]
@@ -68,7 +68,9 @@ def add_backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AddBackend:
     package.mkdir()
     (package / "__init__.py").write_text("")
     monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.setattr(build, "BACKENDS", Folder(package.name, "backend", optional=True))
+    folder = Folder(package.name, "backend", optional=True)
+    for module in (building, choosing):
+        monkeypatch.setattr(module, "BACKENDS", folder)
 
     def add(
         name: str,

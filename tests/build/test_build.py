@@ -18,6 +18,7 @@ from tresnet_deploy.errors import (
     UsageError,
 )
 from tresnet_deploy.images import demo_images
+from tresnet_deploy.registry import BACKENDS
 
 from .conftest import AddBackend
 
@@ -210,7 +211,7 @@ def test_engines_are_named_by_graph_precision_and_backend(
 def test_a_bf16_engine_of_openvino_is_built_from_the_fp32_graph(
     graph: Artifact, tmp_path: Path
 ) -> None:
-    if "bf16" not in build.BACKENDS.load("openvino").probe().precisions:
+    if "bf16" not in BACKENDS.load("openvino").probe().precisions:
         pytest.skip("this CPU does not compute bf16")
     made = built(graph, tmp_path / "a.xml", backend="openvino", precision="bf16")
     assert made.precision == "bf16"

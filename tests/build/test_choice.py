@@ -4,6 +4,7 @@ import pytest
 
 from tresnet_deploy import build, gpus
 from tresnet_deploy.backends import NEED_GPU, PREFERENCE
+from tresnet_deploy.build import choosing
 from tresnet_deploy.errors import UnavailableError, UsageError
 from tresnet_deploy.registry import BACKENDS
 
@@ -15,7 +16,7 @@ MISSING = "import no_such_runtime"
 @pytest.fixture
 def ranking(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = (("gpu", "the fastest of all"), ("quick", "fast"), ("slow", "always there"))
-    monkeypatch.setattr(build, "PREFERENCE", {"fp32": rows, "int8": rows})
+    monkeypatch.setattr(choosing, "PREFERENCE", {"fp32": rows, "int8": rows})
 
 
 def test_every_ranked_backend_exists_and_makes_that_precision() -> None:

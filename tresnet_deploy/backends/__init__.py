@@ -40,4 +40,8 @@ PREFERENCE: Final[Mapping[Precision, tuple[tuple[str, str], ...]]] = {
         ("openvino", "the fastest INT8 engine for CPUs, 10 to 20 % ahead of ONNX Runtime"),
         ("onnxruntime", "the second fastest INT8 engine for CPUs, 3 times as fast as FP32"),
     ),
+    "fp8": (
+        ("tensorrt", "chooses its kernels by timing them on this GPU"),
+        ("tensorrt-rtx", "compiles its kernels for this GPU"),
+    ),
 }

@@ -30,6 +30,7 @@ from tresnet_deploy.backends._nvinfer_options import (
 )
 from tresnet_deploy.backends._nvinfer_request import Range, Reply, Request
 from tresnet_deploy.contracts import (
+    CALIBRATED,
     Artifact,
     Batch,
     Precision,
@@ -47,10 +48,14 @@ GRAPHS: Final[Mapping[Precision, Precision]] = {
     "fp16": "fp16",
     "bf16": "bf16",
     "int8": "int8",
+    "fp8": "fp8",
 }
 
 _LEAST: Final[Capability] = (7, 5)  # Turing, the oldest that TensorRT 11 and TensorRT-RTX run on
-_BF16_LEAST: Final[Capability] = (8, 0)
+# NVIDIA's support matrix, and what TensorRT-RTX 1.7.1 refuses for older ones.
+_LEAST_OF: Final[Mapping[Precision, Capability]] = {"bf16": (8, 0), "fp8": (8, 9)}
+PORTABLE_LEAST: Final[Capability] = (8, 0)
+"""The oldest GPU that an engine of TensorRT-RTX runs on which names none."""
 _PORTABLE: Final = (
     "compute capabilities 8.0, 8.6, 8.9, 12.0, 12.1 and later"  # num_compute_capabilities 0
 )
@@ -114,8 +119,22 @@ def _reason(kind: Kind, found: tuple[gpus.Gpu, ...], fit: gpus.Gpu | None) -> st
 
 def _precisions(runtime: ModuleType, fit: gpus.Gpu | None) -> tuple[Precision, ...]:
     """Return what can be built: for GPUs elsewhere all, for this one what it computes."""
-    bf16 = names_targets(runtime) or (fit is not None and fit.capability >= _BF16_LEAST)
-    return tuple(each for each in GRAPHS if each != "bf16" or bf16)
+    if names_targets(runtime) or fit is None:
+        return tuple(GRAPHS)
+    return tuple(each for each in GRAPHS if fit.capability >= _LEAST_OF.get(each, _LEAST))
+
+
+def options_for(kind: Kind, precision: Precision) -> dict[str, str]:
+    """Return by name the options that make the fastest engine of ``precision``.
+
+    Where the older GPUs lack the type, TensorRT-RTX builds for the others alone.
+    """
+    found = {"remainder": "fp16"} if precision in CALIBRATED else {}
+    least = _LEAST_OF.get(precision, _LEAST)
+    if names_targets(kind.runtime) and least > PORTABLE_LEAST:
+        able = (each for each in targets(kind.runtime) if each >= least)
+        found["compute_capabilities"] = ",".join(f"{major}.{minor}" for major, minor in able)
+    return found
 
 
 def build(kind: Kind, source: Artifact, path: Path, *, batch: Batch, options: Options) -> Artifact:
@@ -157,9 +176,9 @@ def _check(source: Artifact, batch: Batch, batches: tuple[Batch, ...], options: 
             f"the engine is for {batch.min} to {batch.max}",
             hints=tuple(f"--batch {each}" for each in batches),
         )
-    if options.remainder != "fp32" and source.precision != "int8":
+    if options.remainder != "fp32" and source.precision not in CALIBRATED:
         raise UsageError(
-            f"the option remainder is for INT8 graphs, and {source.path.name} is in "
+            f"the option remainder is for graphs with Q/DQ pairs, and {source.path.name} is in "
             f"{source.precision} as a whole",
             hints=("leave remainder out",),
         )

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from tresnet_deploy import gpus, trust
 from tresnet_deploy.backends import _engine, _nvinfer
 from tresnet_deploy.backends._nvinfer_options import (
-    Capability,
     Options,
     capabilities_of,
     names_targets,
@@ -15,8 +12,6 @@ from tresnet_deploy.backends._nvinfer_options import (
 from tresnet_deploy.backends._nvinfer_session import open_session
 from tresnet_deploy.contracts import Artifact, Session
 from tresnet_deploy.errors import ArtifactError, ElsewhereError
-
-_PORTABLE_LEAST: Final[Capability] = (8, 0)  # of an engine of TensorRT-RTX that names no GPUs
 
 
 def load(kind: _nvinfer.Kind, artifact: Artifact) -> Session:
@@ -52,7 +47,7 @@ def _check_here(kind: _nvinfer.Kind, artifact: Artifact, options: Options) -> No
         )
     gpu = gpus.visible()[0]
     named = capabilities_of(options)
-    fits = gpu.capability in named if named else gpu.capability >= _PORTABLE_LEAST
+    fits = gpu.capability in named if named else gpu.capability >= _nvinfer.PORTABLE_LEAST
     if names_targets(kind.runtime) and not fits:
         raise ElsewhereError(
             f"{artifact.path.name} cannot run here: it was built for {artifact.device}, and this "

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import tensorrt
 
 from tresnet_deploy.backends import _nvinfer, _nvinfer_load, _nvinfer_options
@@ -38,7 +39,7 @@ class Options(_nvinfer_options.Options):
 
 def options_for(precision: Precision) -> Options:
     """Return the options that make the fastest engine of ``precision``."""
-    return Options(remainder="fp16" if precision == "int8" else "fp32")
+    return msgspec.convert(_nvinfer.options_for(_KIND, precision), Options)
 
 
 def probe() -> Probe:

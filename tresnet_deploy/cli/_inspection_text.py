@@ -17,7 +17,7 @@ from tresnet_deploy.inspection import (
 _SHOWN_NAMES = 5
 _SHOWN_HASH = 16
 _MILLION = 1e6
-_PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+_PRECISIONS = ("fp32", "fp16", "bf16", "int8", "fp8")
 
 Facts = Iterable[tuple[str, str]]
 

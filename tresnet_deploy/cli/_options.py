@@ -22,7 +22,7 @@ from tresnet_deploy.contracts import Batch, Precision, Progress
 F = TypeVar("F", bound=Callable[..., Any])
 Option = Callable[[Callable[..., Any]], Any]
 DEFAULT_FOLDER = Path("deploy")
-PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8")
+PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8", "fp8")
 
 
 class BatchRange(click.ParamType[Batch]):

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from tresnet_deploy import build, export, ledger, weights
-from tresnet_deploy.contracts import Artifact, Precision, Probe
+from tresnet_deploy.contracts import CALIBRATED, Artifact, Precision, Probe
 from tresnet_deploy.converting import converted
 from tresnet_deploy.engines import Choice, choose
 from tresnet_deploy.environment import versions
@@ -24,6 +24,7 @@ _HIGHER: Final[Mapping[Precision, tuple[Precision, ...]]] = {
     "bf16": ("fp32",),
     "fp16": ("fp32",),
     "int8": ("fp32", "bf16"),
+    "fp8": ("fp32", "fp16"),
 }
 
 
@@ -116,7 +117,7 @@ def graphs(
 
 
 def _graph_in_words(graph: Artifact) -> str:
-    if graph.precision != "int8":
+    if graph.precision not in CALIBRATED:
         return graph.path.name
     settings = graph.settings
     return f"{graph.path.name}, {settings['method']} on {settings['calibration_images']} images"

@@ -1,4 +1,4 @@
-"""ONNX to engine: this file is about choosing a backend, building, and proving the engine at once.
+"""ONNX to engine: this file is about building, and proving the engine at once.
 
     Artifact(onnx) --backend.build--> staged files --run beside the graph--> Artifact(engine)
 
@@ -11,29 +11,27 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-import msgspec
 import numpy as np
 
-from tresnet_deploy import artifacts, gpus, scoring
-from tresnet_deploy.backends import NEED_GPU, PREFERENCE
+from tresnet_deploy import artifacts, scoring
+from tresnet_deploy.build.choosing import backend_for
 from tresnet_deploy.contracts import (
     Array,
     Artifact,
     Batch,
     Precision,
-    Probe,
     Progress,
     Session,
     no_progress,
     run,
 )
-from tresnet_deploy.errors import BuildError, ElsewhereError, UnavailableError, UsageError
+from tresnet_deploy.errors import BuildError, ElsewhereError, UsageError
 from tresnet_deploy.images import ImageSet, batches, default_images
 from tresnet_deploy.metrics import cosine
 from tresnet_deploy.registry import BACKENDS
@@ -45,6 +43,7 @@ COSINE_AT_LEAST: Final[Mapping[Precision, float]] = {
     "fp16": 0.99,
     "bf16": 0.99,
     "int8": 0.95,
+    "fp8": 0.95,
 }
 NOT_RUN: Final = "built, not run"
 """How the proof of an engine begins that is for a device which is not here."""
@@ -53,107 +52,6 @@ _DISTINCT_IMAGES: Final = 8  # larger batches repeat them, so that the graph nee
 _STEPS: Final = 2  # building, and running beside the graph
 _STATUS: Final = Path("/proc/self/status")
 _KIB_PER_MIB: Final = 1024
-
-
-def default_backend(precision: Precision) -> tuple[str, str]:
-    """Return the first backend of ``PREFERENCE`` that makes ``precision`` engines here, and why.
-
-    Raises:
-        UnavailableError: none does.
-    """
-    sees_gpu = bool(gpus.visible())
-    # One reason for all that need a GPU, instead of one for each.
-    ranked = [row for row in PREFERENCE[precision] if sees_gpu or row[0] not in NEED_GPU]
-    no_gpu = () if sees_gpu else ("no NVIDIA GPU is visible",)
-    passed_over: list[str] = []
-    for name, reason in ranked:
-        found = _probe(name)
-        if isinstance(found, Probe) and _runs(found, precision):
-            return name, "; ".join((reason, *no_gpu, *passed_over))
-        why = found if isinstance(found, str) else _shortfall(found, precision)
-        passed_over.append(f"{name} is passed over: {why}")
-    raise UnavailableError(
-        f"no backend makes {precision} engines here: {'; '.join((*no_gpu, *passed_over))}",
-        hints=tuple(f"pip install 'tresnet-deploy[{name}]'" for name, _ in ranked),
-    )
-
-
-def _runs(found: Probe, precision: Precision) -> bool:
-    """Return whether engines of ``precision`` are built here and run here, too."""
-    return found.usable and found.runs and precision in found.precisions
-
-
-def _probe(name: str) -> Probe | str:
-    """Return what backend ``name`` can do, or why it is not installed."""
-    try:
-        found: Probe = BACKENDS.load(name).probe()
-    except UnavailableError as error:
-        return error.message
-    return found
-
-
-def _shortfall(found: Probe, precision: Precision) -> str:
-    able = found.usable and found.runs
-    return f"it does not compute {precision} on this machine" if able else found.reason
-
-
-def backend_for(name: str, precision: Precision) -> ModuleType:
-    """Return the backend called ``name`` after checking that it makes ``precision`` engines here.
-
-    Raises:
-        UsageError: no backend has that name, or it does not make such engines.
-        UnavailableError: its runtime or device is missing.
-    """
-    module = BACKENDS.load(name)
-    found: Probe = module.probe()
-    if not found.usable:
-        raise UnavailableError(f"the backend {name} is not usable here: {found.reason}")
-    if precision in module.GRAPHS and precision in found.precisions:
-        return module
-    able = [other for other in BACKENDS.names() if other != name and _makes(other, precision)]
-    where = "on this machine" if precision in module.GRAPHS else "at all"
-    raise UsageError(
-        f"{name} does not make {precision} engines {where}: {found.reason}",
-        hints=tuple(f"--backend {other} makes them" for other in able)
-        or (f"--precision {found.precisions[0]}, which {name} makes",),
-    )
-
-
-def _makes(name: str, precision: Precision) -> bool:
-    found = _probe(name)
-    return isinstance(found, Probe) and _runs(found, precision)
-
-
-def options_from(module: ModuleType, precision: Precision, given: Mapping[str, str]) -> Any:
-    """Return the backend's best options for ``precision``, changed by ``given`` as people type it.
-
-    Raises:
-        UsageError: the backend has no such option, or the value does not fit.
-    """
-    options = module.options_for(precision)
-    known = {field.name: getattr(options, field.name) for field in dataclasses.fields(options)}
-    name = module.__name__.rpartition(".")[2].replace("_", "-")
-    for key in given:
-        if key not in known:
-            raise UsageError(
-                f"the backend {name} has no option {key!r}; it has: {', '.join(sorted(known))}",
-                hints=tuple(f"--backend {other} has it" for other in _having(key)),
-            )
-    try:
-        return msgspec.convert({**known, **given}, module.Options, strict=False)
-    except msgspec.ValidationError as error:
-        raise UsageError(f"an option of the backend {name} does not fit: {error}") from error
-
-
-def _having(option: str) -> Iterator[str]:
-    """Give the backends, among those installed, that have an option of that name."""
-    for name in BACKENDS.names():
-        try:
-            fields = dataclasses.fields(BACKENDS.load(name).Options)
-        except UnavailableError:
-            continue
-        if option in {field.name for field in fields}:
-            yield name
 
 
 def file_name(artifact: Artifact, backend: str, precision: Precision) -> str:
