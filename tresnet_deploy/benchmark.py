@@ -7,8 +7,8 @@ returns. ``throughput``: a sweep of batch sizes, images a second from the time o
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -16,29 +16,32 @@ import numpy as np
 
 from tresnet_deploy import environment
 from tresnet_deploy.contracts import Array, Batch, Precision, Progress, Session, no_progress
+from tresnet_deploy.doubts import doubts, few_samples
 from tresnet_deploy.environment import Contention
 from tresnet_deploy.errors import StepError, UnavailableError, UsageError
+from tresnet_deploy.gpu_watch import Watch, watched
 from tresnet_deploy.metrics import cosine
 from tresnet_deploy.results import BenchmarkReport, BenchmarkRow
 from tresnet_deploy.speedups import (
-    DRIFT_LIMIT,
     Scenario,
     drifted,
     round_speeds,
     verdicts,
     with_ratios,
 )
-from tresnet_deploy.timing import Clock, Measurement, Schedule, interleaved
+from tresnet_deploy.timing import (
+    Clock,
+    DeviceSession,
+    Measurement,
+    Rounds,
+    Schedule,
+    interleaved,
+)
 
 Parity = Literal["pass", "fail", "not checked", "baseline"]
 
 LATENCY_BATCH: Final = 1
 _PERCENTILES: Final = (50, 90, 99)
-_P99_SAMPLES: Final = 100  # with fewer, the 99th percentile is the slowest sample
-_PUBLISHABLE_ROUNDS: Final = 5  # fewer rounds leave a bootstrap over rounds nothing to resample
-_QUIET_OTHERS: Final = 0.05  # share of the CPU that moves a ratio by about as much
-_QUIET_STOLEN: Final = 0.02
-_NAMED: Final = 3  # rows that a doubt names; the table marks all
 _DIGITS_MS: Final = 4  # a tenth of a microsecond: the clock's own resolution
 
 
@@ -47,7 +50,9 @@ class Contestant:
     """Something to time. ``open`` returns a session for a batch size, with real images bound.
 
     ``batch`` bounds the sizes it takes, None takes all. Baselines (``parity`` "baseline") are
-    eager PyTorch in its forms; the first of them is what ratios are against.
+    eager PyTorch in its forms; the first of them is what ratios are against. ``transfers`` times
+    steps that copy in and out; it and ``cuda_graph`` are None where no GPU is. ``equivalent``
+    returns the vendor's command that measures a batch size.
     """
 
     name: str
@@ -58,6 +63,9 @@ class Contestant:
     batch: Batch | None = None
     size_mib: float | None = None
     sha256: str | None = None
+    cuda_graph: bool | None = None
+    transfers: bool | None = None
+    equivalent: Callable[[int], str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +73,7 @@ class _Opened:
     contestant: Contestant
     session: Session
     open_s: float
+    memory_mib: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +81,7 @@ class _Measured:
     rows: tuple[BenchmarkRow, ...]
     notes: tuple[str, ...]
     contention: Contention | None
+    watch: Watch
 
 
 def benchmark(
@@ -107,10 +117,22 @@ def benchmark(
         rows=rows,
         rounds=schedule.rounds,
         seconds_per_round=schedule.seconds,
-        environment=facts | {"load average after": environment.load_average()},
+        environment={
+            **facts,
+            "load average after": environment.load_average(),
+            **parts[-1].watch.describe(),
+        },
         verdicts=verdicts(rows),
-        doubts=tuple(_doubts(rows, parts, schedule, quick=quick)),
-        notes=tuple(dict.fromkeys((*notes, *left_out, *_few_samples(rows)))),
+        doubts=tuple(
+            doubts(
+                rows,
+                schedule,
+                quick=quick,
+                contentions=[part.contention for part in parts],
+                watches=[part.watch for part in parts],
+            )
+        ),
+        notes=tuple(dict.fromkeys((*notes, *left_out, *few_samples(rows)))),
     )
 
 
@@ -150,7 +172,10 @@ def _at_batch(
         before = environment.cpu_time()
         sessions = tuple(one.session for one in opened)
         what = f"timing batch {batch}"
-        measurements = interleaved(sessions, schedule, clock=clock, progress=progress, what=what)
+        with _watched(sessions) as watch:
+            measurements = interleaved(
+                sessions, schedule, clock=clock, progress=progress, what=what
+            )
         contention = environment.contention(before, environment.cpu_time())
         outputs = [_first_output(session) for session in sessions]
     scenarios: tuple[Scenario, ...] = ("throughput",)
@@ -161,7 +186,12 @@ def _at_batch(
         for scenario in scenarios
         for one, measurement, output in zip(opened, measurements, outputs, strict=True)
     )
-    return _Measured(rows, tuple(notes), contention)
+    return _Measured(rows, tuple(notes), contention, watch)
+
+
+def _watched(sessions: tuple[Session, ...]) -> AbstractContextManager[Watch]:
+    on_gpu = [session for session in sessions if isinstance(session, DeviceSession)]
+    return watched(on_gpu[0].gpu_id()) if on_gpu else nullcontext(Watch())
 
 
 def _open(contestant: Contestant, batch: int, clock: Clock, notes: list[str]) -> _Opened | None:
@@ -179,7 +209,9 @@ def _open(contestant: Contestant, batch: int, clock: Clock, notes: list[str]) ->
             raise
         notes.append(f"{contestant.name} is left out at batch {batch}: {error.message}")
         return None
-    return _Opened(contestant, session, clock() - begin)
+    open_s = clock() - begin
+    memory_mib = session.memory_mib() if isinstance(session, DeviceSession) else None
+    return _Opened(contestant, session, open_s, memory_mib)
 
 
 def _first_output(session: Session) -> Array:
@@ -197,13 +229,14 @@ def _cosine_min(output: Array, baseline: Array) -> float | None:
 def _row(
     one: _Opened, measurement: Measurement, batch: int, scenario: Scenario, cosine_min: float | None
 ) -> BenchmarkRow:
-    samples = tuple(tuple(round(t, _DIGITS_MS) for t in r) for r in measurement.rounds_ms)
+    who = one.contestant
+    samples, device = _rounded(measurement.rounds_ms), _rounded(measurement.device_ms)
     speeds = round_speeds(samples, batch, scenario)
     p50, p90, p99 = np.percentile(np.concatenate(samples), _PERCENTILES)
     return BenchmarkRow(
-        name=one.contestant.name,
-        backend=one.contestant.backend,
-        precision=one.contestant.precision,
+        name=who.name,
+        backend=who.backend,
+        precision=who.precision,
         batch=batch,
         scenario=scenario,
         p50_ms=float(p50),
@@ -212,49 +245,22 @@ def _row(
         images_per_s=float(np.median(speeds)),
         ratio=None,
         drift=drifted(speeds),
-        parity=one.contestant.parity,
-        size_mib=one.contestant.size_mib,
+        parity=who.parity,
+        size_mib=who.size_mib,
         samples_ms=samples,
         cv=float(np.std(speeds) / np.mean(speeds)),
         warm=measurement.warm,
         open_s=round(one.open_s, 3),
         cosine_min=cosine_min,
-        sha256=one.contestant.sha256,
+        sha256=who.sha256,
+        device_p50_ms=float(np.median(np.concatenate(device))) if device else None,
+        device_samples_ms=device,
+        memory_mib=one.memory_mib,
+        cuda_graph=who.cuda_graph,
+        transfers=who.transfers,
+        equivalent=who.equivalent(batch) if who.equivalent else None,
     )
 
 
-def _doubts(
-    rows: tuple[BenchmarkRow, ...], parts: list[_Measured], schedule: Schedule, *, quick: bool
-) -> Iterator[str]:
-    """Give the reasons for which nobody should publish these times."""
-    if quick:
-        yield "this was a quick run"
-    elif schedule.rounds < _PUBLISHABLE_ROUNDS:
-        yield f"{schedule.rounds} rounds are too few for an interval; {_PUBLISHABLE_ROUNDS} are not"
-    known = [part.contention for part in parts if part.contention is not None]
-    others = max((found.others for found in known), default=0.0)
-    stolen = max((found.stolen for found in known), default=0.0)
-    if others > _QUIET_OTHERS or stolen > _QUIET_STOLEN:
-        yield (
-            f"the machine was busy: other processes took up to {others:.0%} of the CPU, and the "
-            f"hypervisor {stolen:.0%}"
-        )
-    cold = [f"{row.name} at batch {row.batch}" for row in rows if not row.warm]
-    if cold:
-        yield f"still warming up when its time was over: {_listed(cold)}"
-    moved = [f"{row.name} at batch {row.batch}" for row in rows if row.drift]
-    if moved:
-        yield f"drifted by more than {DRIFT_LIMIT:.0%} over the rounds: {_listed(moved)}"
-
-
-def _few_samples(rows: tuple[BenchmarkRow, ...]) -> list[str]:
-    counts = [sum(map(len, row.samples_ms)) for row in rows if row.scenario == "latency"]
-    if not counts or min(counts) >= _P99_SAMPLES:
-        return []
-    return [f"p99 rests on as few as {min(counts)} samples; raise --seconds to quote it"]
-
-
-def _listed(names: list[str]) -> str:
-    once = list(dict.fromkeys(names))
-    more = f" and {len(once) - _NAMED} more" if len(once) > _NAMED else ""
-    return ", ".join(once[:_NAMED]) + more
+def _rounded(rounds: Rounds) -> Rounds:
+    return tuple(tuple(round(time_ms, _DIGITS_MS) for time_ms in times) for times in rounds)

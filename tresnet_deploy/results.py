@@ -70,6 +70,14 @@ class Gate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BlockSnr:
+    """How near the output of a block is to the eager network's; None where they are equal."""
+
+    block: str
+    snr_db: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StageParity:
     """One stage against the reference, over all images.
 
@@ -78,7 +86,8 @@ class StageParity:
     reference's scores. ``non_finite`` counts images answered with NaN or Inf: they agree with
     nothing, have cosine 0 and are left out of the errors. A clear image is one that the reference
     decides by more than this precision's noise; only these are gated. ``sha256`` is that of
-    ``file``: the benchmark matches verdicts to engines by it.
+    ``file``: the benchmark matches verdicts to engines by it. ``blocks`` says where in the network
+    accuracy went, where that was asked for.
     """
 
     stage: str
@@ -99,6 +108,7 @@ class StageParity:
     clear_images: int = 0
     clear_agreement: float | None = None
     agreement_interval: Interval | None = None
+    blocks: tuple[BlockSnr, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -218,6 +228,10 @@ class BenchmarkRow:
     ``open_s`` is what loading and compiling took, which no time above includes.
     ``cosine_min``, the smallest of the batch's images, compares the outputs with the baseline's
     within this very run: it shows that both did the same work on the same images.
+
+    On a GPU ``device_samples_ms`` are the device's own times of the same steps, by CUDA events, and
+    ``memory_mib`` is the device memory held; ``cuda_graph`` and ``transfers`` say whether a step is
+    one launch and whether it copies. ``equivalent`` is the vendor's command that measures the same.
     """
 
     name: str
@@ -240,6 +254,12 @@ class BenchmarkRow:
     open_s: float = 0.0
     cosine_min: float | None = None
     sha256: str | None = None
+    device_p50_ms: float | None = None
+    device_samples_ms: tuple[tuple[float, ...], ...] = ()
+    memory_mib: float | None = None
+    cuda_graph: bool | None = None
+    transfers: bool | None = None
+    equivalent: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

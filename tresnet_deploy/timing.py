@@ -1,7 +1,8 @@
 """Timing sessions fairly: this file is about clocks, warm-up and interleaved rounds, no statistics.
 
 Only ``Session.step`` is timed. Contestants take turns in every round, in an order shuffled anew
-each round, so that a drifting clock frequency or a busy neighbour hits all of them alike.
+each round, so that a drifting clock frequency or a busy neighbour hits all of them alike. A session
+on a GPU also tells the device's own time for each step, by CUDA events.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -22,6 +23,23 @@ Rounds = tuple[tuple[float, ...], ...]
 
 _MS_PER_S: Final = 1000.0
 _WINDOW_MIN_STEPS: Final = 2
+
+
+@runtime_checkable
+class DeviceSession(Session, Protocol):
+    """A session on a GPU, whose work is queued by the host and timed by the device as well."""
+
+    def device_ms(self) -> float:
+        """Return the milliseconds that the last step took on the device."""
+
+    def step_with_transfers(self) -> None:
+        """Do what step does, with copies of inputs and outputs from and to pinned host memory."""
+
+    def memory_mib(self) -> float:
+        """Return the device memory that the session holds."""
+
+    def gpu_id(self) -> str:
+        """Return what nvidia-smi --id takes for the GPU it runs on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,10 +70,12 @@ class Measurement:
     """Times of one contestant: one tuple of milliseconds for each round.
 
     ``warm`` is False when the warm-up ran into its limit before two windows agreed.
+    ``device_ms`` are the device's own times of the very same steps, empty for CPU sessions.
     """
 
     rounds_ms: Rounds
     warm: bool
+    device_ms: Rounds = ()
 
 
 @dataclass(slots=True)
@@ -63,10 +83,21 @@ class _Turn:
     session: Session
     warm: bool = False
     rounds_ms: list[tuple[float, ...]] = field(default_factory=list)
+    device_ms: list[tuple[float, ...]] = field(default_factory=list)
 
 
-def steps_for(session: Session, seconds: float, *, at_least: int, clock: Clock) -> list[float]:
-    """Run ``session`` for ``seconds`` and at least ``at_least`` steps; return each step's ms."""
+def steps_for(
+    session: Session,
+    seconds: float,
+    *,
+    at_least: int,
+    clock: Clock,
+    after_step: Callable[[], None] | None = None,
+) -> list[float]:
+    """Run ``session`` for ``seconds`` and at least ``at_least`` steps; return each step's ms.
+
+    ``after_step`` is called outside of what is timed.
+    """
     times: list[float] = []
     begin = clock()
     while True:
@@ -74,6 +105,8 @@ def steps_for(session: Session, seconds: float, *, at_least: int, clock: Clock) 
         session.step()
         after = clock()
         times.append((after - before) * _MS_PER_S)
+        if after_step is not None:
+            after_step()
         if len(times) >= at_least and after - begin >= seconds:
             return times
 
@@ -114,17 +147,37 @@ def interleaved(
     order = np.random.default_rng(schedule.seed)
     for _ in range(schedule.rounds):
         for index in order.permutation(len(turns)):
-            turns[index].rounds_ms.append(_one_turn(turns[index].session, schedule, clock))
+            _one_turn(turns[index], schedule, clock)
             done += 1
             progress(done, total, what)
-    return tuple(Measurement(rounds_ms=tuple(turn.rounds_ms), warm=turn.warm) for turn in turns)
+    return tuple(
+        Measurement(
+            rounds_ms=tuple(turn.rounds_ms), warm=turn.warm, device_ms=tuple(turn.device_ms)
+        )
+        for turn in turns
+    )
 
 
-def _one_turn(session: Session, schedule: Schedule, clock: Clock) -> tuple[float, ...]:
+def _one_turn(turn: _Turn, schedule: Schedule, clock: Clock) -> None:
+    session, device_ms = turn.session, list[float]()
+    on_gpu = isinstance(session, DeviceSession)
+
+    def ask_device() -> None:
+        assert isinstance(session, DeviceSession)
+        device_ms.append(session.device_ms())
+
     steps_for(session, schedule.settle_s, at_least=1, clock=clock)
     with _no_garbage_collection():
-        times = steps_for(session, schedule.seconds, at_least=schedule.min_steps, clock=clock)
-    return tuple(times)
+        times = steps_for(
+            session,
+            schedule.seconds,
+            at_least=schedule.min_steps,
+            clock=clock,
+            after_step=ask_device if on_gpu else None,
+        )
+    turn.rounds_ms.append(tuple(times))
+    if on_gpu:
+        turn.device_ms.append(tuple(device_ms))
 
 
 @contextmanager

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 from tresnet_deploy import contestants, environment
+from tresnet_deploy.contestants import rivals
 from tresnet_deploy.contracts import Artifact, FileDigest
 from tresnet_deploy.errors import UnavailableError
 from tresnet_deploy.images import demo_images
 from tresnet_deploy.registry import Folder
 from tresnet_deploy.results import Gate, ParityReport, StageParity
+from tresnet_deploy.timing import Schedule
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +53,7 @@ def test_an_engine_carries_the_verdict_on_its_own_bytes(
     demo_graph: Artifact, pictures: contestants.Pictures
 ) -> None:
     def verdict(artifact: Artifact, known: ParityReport | None) -> str:
-        (one,) = contestants.engines((artifact,), pictures, known=known)
+        (one,) = contestants.engines((artifact,), pictures, known=known, schedule=Schedule())
         return one.parity
 
     passed = parity_of(demo_graph, passed=True)
@@ -66,14 +68,14 @@ def test_the_same_bytes_in_another_precision_have_no_verdict_yet(
 ) -> None:
     known = parity_of(demo_graph, passed=True)
     bf16 = replace(demo_graph, precision="bf16")
-    (one,) = contestants.engines((bf16,), pictures, known=known)
+    (one,) = contestants.engines((bf16,), pictures, known=known, schedule=Schedule())
     assert one.parity == "not checked"
 
 
 def test_a_session_comes_with_pictures_of_the_asked_batch_bound(
     demo_graph: Artifact, pictures: contestants.Pictures
 ) -> None:
-    (one,) = contestants.engines((demo_graph,), pictures, known=None)
+    (one,) = contestants.engines((demo_graph,), pictures, known=None, schedule=Schedule())
     session = one.open(3)
     session.step()
     (logits,) = session.fetch().values()
@@ -85,7 +87,7 @@ def test_pytorch_runs_as_it_is_and_in_its_fastest_forms(
     demo_graph: Artifact, pictures: contestants.Pictures, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(environment, "computes_bf16", lambda: True)
-    monkeypatch.setattr(contestants.shutil, "which", lambda name: f"/usr/bin/{name}")
+    monkeypatch.setattr(rivals.shutil, "which", lambda name: f"/usr/bin/{name}")
     found = contestants.baselines(demo_graph, pictures, compiled=True)
     assert [(each.name, each.precision) for each in found.contestants] == [
         ("pytorch eager fp32", "fp32"),
@@ -132,7 +134,7 @@ def test_a_form_that_is_left_out_is_noted_with_the_reason(
     note: str,
 ) -> None:
     monkeypatch.setattr(environment, "computes_bf16", lambda: bf16)
-    monkeypatch.setattr(contestants.shutil, "which", lambda name: name if compiler else None)
+    monkeypatch.setattr(rivals.shutil, "which", lambda name: name if compiler else None)
     found = contestants.baselines(demo_graph, pictures, compiled=compiled)
     assert any(each.startswith(note) for each in found.notes)
     assert not any("compiled" in each.name for each in found.contestants)

@@ -20,6 +20,7 @@ Handle = Any
 """A stream, an event or an instantiated graph: CUDA's own, opaque here."""
 
 _MIB: Final = 2**20
+_BUS_ID_BYTES: Final = 16  # domain:bus:device.function and its end, CUDA's documentation
 _NO_MEMORY: Final = ("cudaErrorMemoryAllocation",)
 _NO_DEVICE: Final = (
     "cudaErrorInsufficientDriver",
@@ -90,6 +91,9 @@ class Cuda(Protocol):
     def free_mib(self) -> float:
         """Return the device memory that nobody holds, in MiB."""
 
+    def gpu_id(self) -> str:
+        """Return the GPU's address on the PCI bus."""
+
 
 def open_cuda(device: int = 0) -> CudaPython:
     """Return CUDA on the GPU number ``device``.
@@ -113,6 +117,7 @@ class CudaPython:
     def __init__(self, runtime: ModuleType, device: int) -> None:
         """Make ``device`` the current one of this thread."""
         self._runtime = runtime
+        self._device = device
         self._call("cudaSetDevice", device)
         self._call("cudaFree", 0)  # makes the context now, so that a lost driver is found here
 
@@ -208,6 +213,11 @@ class CudaPython:
         """Return the device memory that nobody holds, in MiB."""
         free, _total = self._call("cudaMemGetInfo")
         return int(free) / _MIB
+
+    def gpu_id(self) -> str:
+        """Return the GPU's address on the PCI bus."""
+        address: bytes = self._call("cudaDeviceGetPCIBusId", _BUS_ID_BYTES, self._device)
+        return address.partition(b"\0")[0].decode()
 
 
 def _error(call: str, status: str) -> RunError | UnavailableError:

@@ -202,6 +202,10 @@ class NvinferSession:
         """Return the device memory that this session took, as far as nobody else took any."""
         return max(0.0, self._free_mib - self._cuda.free_mib())
 
+    def gpu_id(self) -> str:
+        """Return what nvidia-smi --id takes for the GPU it runs on."""
+        return self._cuda.gpu_id()
+
     def fetch(self) -> dict[str, Array]:
         """Copy the outputs of the last step out.
 

@@ -16,6 +16,9 @@ p50, p90, p99: milliseconds within which half, 90 % and 99 % of the runs ended. 
 rounds. ratio: speed over the baseline's, median of the rounds' own ratios; its 95 % interval is a
 paired bootstrap over rounds. cosine: the least of any image, with the baseline's scores of this
 very run. open: seconds to load and compile, in no other number."""
+_ON_GPU = """\
+GPU p50 ms: the median by CUDA events, from the first to the last piece of a step on the device;
+where it is near p50, the step's time is the device's. GPU MiB: device memory that was taken."""
 
 
 def text(report: BenchmarkReport) -> str:
@@ -37,15 +40,22 @@ def failure(
             hints=("tresnet-deploy compare, which says where accuracy went",),
         )
     subject = (engine.sha256, engine.precision)
-    mine = [row for row in report.rows if (row.sha256, row.precision) == subject]
-    for row in mine:
-        low = row.ratio.interval.low if row.ratio else 0.0
-        if min_speedup is not None and low < min_speedup:
+    best: dict[tuple[str, int], BenchmarkRow] = {}
+    for row in report.rows:
+        if (row.sha256, row.precision) == subject:  # twice where a CUDA graph is a choice
+            place = (row.scenario, row.batch)
+            best[place] = max(best.get(place, row), row, key=_low)
+    for row in best.values():
+        if min_speedup is not None and _low(row) < min_speedup:
             return GateError(
-                f"{row.name} is {low:.2f} times as fast at the lower end ({row.scenario}, batch "
-                f"{row.batch}), not at least {min_speedup:g}"
+                f"{row.name} is {_low(row):.2f} times as fast at the lower end ({row.scenario}, "
+                f"batch {row.batch}), not at least {min_speedup:g}"
             )
     return None
+
+
+def _low(row: BenchmarkRow) -> float:
+    return row.ratio.interval.low if row.ratio else 0.0
 
 
 def _sections(report: BenchmarkReport) -> Iterator[str]:
@@ -60,7 +70,11 @@ def _sections(report: BenchmarkReport) -> Iterator[str]:
             continue
         rows = [r for r in report.rows if (r.scenario, r.batch) == (scenario, batch)]
         yield f"{scenario}, batch {batch}\n{_table(rows)}"
-    yield _EXPLANATION
+    on_gpu = any(row.device_p50_ms is not None for row in report.rows)
+    yield f"{_EXPLANATION} {_ON_GPU}" if on_gpu else _EXPLANATION
+    commands = list(dict.fromkeys(row.equivalent for row in report.rows if row.equivalent))
+    if commands:
+        yield "\n".join(("NVIDIA's own measurements of the same:", *commands))
     title = click.style("verdict:", bold=True)
     if report.verdicts:
         yield "\n".join(f"{title} {verdict}" for verdict in report.verdicts)
@@ -71,7 +85,24 @@ def _sections(report: BenchmarkReport) -> Iterator[str]:
 
 def _table(rows: list[BenchmarkRow]) -> str:
     heads = ("engine", "parity", "p50 ms", "p90 ms", "p99 ms", "img/s", "ratio", "95 % interval")
-    return table((*heads, "cosine", "MiB", "open s"), map(_cells, rows), indent="  ")
+    on_gpu = any(row.device_p50_ms is not None for row in rows)
+    more = ("GPU p50 ms", "GPU MiB") if on_gpu else ()
+    return table(
+        (*heads, "cosine", "MiB", "open s", *more),
+        [(*_cells(row), *(_gpu_cells(row) if on_gpu else ())) for row in rows],
+        indent="  ",
+    )
+
+
+def _gpu_cells(row: BenchmarkRow) -> tuple[str, str]:
+    return (
+        "-" if row.device_p50_ms is None else f"{row.device_p50_ms:.3f}",
+        "-" if row.memory_mib is None else f"{row.memory_mib:.0f}",
+    )
+
+
+def _ms(value: float) -> str:
+    return f"{value:.3f}" if value < 1 else f"{value:.2f}"
 
 
 def _cells(row: BenchmarkRow) -> tuple[str, ...]:
@@ -79,9 +110,9 @@ def _cells(row: BenchmarkRow) -> tuple[str, ...]:
     return (
         row.name,
         row.parity,
-        f"{row.p50_ms:.2f}",
-        f"{row.p90_ms:.2f}",
-        f"{row.p99_ms:.2f}",
+        _ms(row.p50_ms),
+        _ms(row.p90_ms),
+        _ms(row.p99_ms),
         f"{row.images_per_s:.1f}",
         f"{ratio.value:.2f}" if ratio else "-",
         f"{ratio.interval.low:.2f} to {ratio.interval.high:.2f}" if ratio else "-",

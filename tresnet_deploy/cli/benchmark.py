@@ -70,6 +70,12 @@ class Batches(click.ParamType[tuple[int, ...]]):
     help="Time torch.compile too; it takes minutes.  [default: unless --quick]",
 )
 @click.option(
+    "--include-transfers",
+    "transfers",
+    is_flag=True,
+    help="Put the copies from and to the host into the steps of what runs on a GPU.",
+)
+@click.option(
     "--images",
     type=click.Path(path_type=Path, file_okay=False),
     help="Folder of images to run on.  [default: images in the package]",
@@ -92,6 +98,7 @@ def command(
     quick: bool,
     eager: bool,
     compiled: bool | None,
+    transfers: bool,
     images: Path | None,
     min_speedup: float | None,
     folder: Path,
@@ -104,6 +111,9 @@ def command(
     of --batches). Contestants take turns in shuffled rounds on the same images; only the network's
     run is timed. An engine that failed parity (parity.json, by the file's hash) shows no speed-up
     and ends the command with 1; one that was never compared is labelled so.
+
+    Engines on a GPU are timed by CUDA events too, with and without a CUDA graph, beside PyTorch on
+    that GPU; clocks and throttling are logged, and NVIDIA's own equivalent command is printed.
 
     Writes benchmark.json, with all samples, beside the engines.
     """
@@ -120,6 +130,7 @@ def command(
         quick=quick,
         eager=eager,
         compiled=not quick if compiled is None else compiled,
+        transfers=transfers,
     )
     pictures = default_images(newest, "benchmark", images)
     say(f"timing {', '.join(described(model) for model in models)}")
