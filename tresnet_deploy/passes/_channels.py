@@ -85,7 +85,7 @@ def is_dense(node: ir.Node) -> bool:
 
 def _visit(node: ir.Node, groups: Groups) -> None:
     tensors = [value for value in node.inputs if value is not None and not _is_constant(value)]
-    if is_dense(node) and _constant_weights(node) and len(tensors) == 1:
+    if is_dense(node) and has_constant_weights(node) and len(tensors) == 1:
         groups.root(tensors[0])
         groups.root(node.outputs[0])
     elif _passes_channels_on(node, tensors):
@@ -103,13 +103,13 @@ def _passes_channels_on(node: ir.Node, tensors: list[ir.Value]) -> bool:
     if node.op_type in _ELEMENTWISE:
         return len(tensors) == len(node.inputs)
     if node.op_type in _FILTERING:
-        return _constant_weights(node) and (node.op_type != "Conv" or is_depthwise(node))
+        return has_constant_weights(node) and (node.op_type != "Conv" or is_depthwise(node))
     if node.op_type in _SPATIAL:
-        return _spares_channels(node)
+        return spares_channels(node)
     return node.op_type in _POOLING
 
 
-def _spares_channels(node: ir.Node) -> bool:
+def spares_channels(node: ir.Node) -> bool:
     """Whether a ReduceMean or Pad works on height and width only."""
     argument = _graph.constant(node.inputs[1]) if len(node.inputs) > 1 else None
     if argument is None:
@@ -119,7 +119,8 @@ def _spares_channels(node: ir.Node) -> bool:
     return not argument.reshape(2, -1)[:, : _SPATIAL_AXES[0]].any()
 
 
-def _constant_weights(node: ir.Node) -> bool:
+def has_constant_weights(node: ir.Node) -> bool:
+    """Whether all inputs but the first are constants."""
     return all(_is_constant(value) for value in node.inputs[1:] if value is not None)
 
 
