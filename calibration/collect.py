@@ -1,13 +1,15 @@
 """Running images through a graph and watching its activations: one pass, memory bounded.
 
     images --Session with extra outputs--> activations --Observer, one a tensor--> CalibrationTable
+                                                       --reaches, one a channel--> equalisation
 
 Only two images' activations are held at a time, and each observer keeps a histogram of fixed size.
+Several methods watch the same pass.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
@@ -25,14 +27,12 @@ from tresnet_deploy.contracts import (
     no_progress,
     run,
 )
-from tresnet_deploy.errors import QuantizeError
 from tresnet_deploy.preprocess import digest
 from tresnet_deploy.registry import OBSERVERS
 
-from .data import Data, Noise, Portion
+from . import doctor
+from .data import Data, Portion
 from .observers import Observer
-
-FEW_IMAGES: Final = 32  # below it amax still grows by several percent with each further image
 
 _AT_ONCE: Final = 2  # images; more only need more memory
 
@@ -42,45 +42,27 @@ OpenSession = Callable[[Sequence[str]], Session]
 
 @dataclass(slots=True, kw_only=True)
 class _Watched:
-    """One tensor while it is observed."""
+    """One tensor while it is observed by one or several methods."""
 
-    observer: Observer
+    observers: Mapping[str, Observer]
     low: float = field(default=float("inf"))
     high: float = field(default=float("-inf"))
 
     def update(self, name: str, values: Array, images: tuple[str, ...]) -> None:
         low, high = float(values.min()), float(values.max())
         if not np.isfinite(low) or not np.isfinite(high):
-            raise QuantizeError(
-                f"the activation {name} is NaN or infinite in the float graph itself "
-                f"(images: {', '.join(images)})",
-                hints=("check the checkpoint: tresnet-deploy inspect FILE",),
-            )
+            raise doctor.not_finite(name, images)
         self.low, self.high = min(self.low, low), max(self.high, high)
-        self.observer.update(values)
+        for observer in self.observers.values():
+            observer.update(values)
 
-    def range_of(self, name: str) -> TensorRange:
+    def range_of(self, name: str, method: str) -> TensorRange:
         return TensorRange(
             tensor=name,
-            amax=self.observer.range(),
+            amax=self.observers[method].range(),
             observed_min=self.low,
             observed_max=self.high,
         )
-
-
-@dataclass(slots=True)
-class _Tally:
-    """What is noticed about the images on the way."""
-
-    images: int = 0
-    plain: int = 0
-    skipped: list[str] = field(default_factory=list)
-
-    def update(self, portion: Portion) -> None:
-        flat = portion.array.reshape(len(portion.array), -1)
-        self.images += len(flat)
-        self.plain += int((flat.max(axis=1) == flat.min(axis=1)).sum())
-        self.skipped.extend(portion.skipped)
 
 
 def calibrate(
@@ -103,31 +85,95 @@ def calibrate(
         QuantizeError: an activation is NaN or infinite.
         RunError: the graph does not run.
     """
-    factory = OBSERVERS.load(method).Observer
-    watched = {name: _Watched(observer=factory()) for name in tensors}
-    tally = _Tally()
+    (table,) = calibrate_all(
+        open_session,
+        tensors,
+        data,
+        graph_sha256=graph_sha256,
+        methods=(method,),
+        batch=batch,
+        progress=progress,
+    )
+    return table
+
+
+def calibrate_all(
+    open_session: OpenSession,
+    tensors: Sequence[str],
+    data: Data,
+    *,
+    graph_sha256: str,
+    methods: Sequence[str],
+    batch: Batch | None = None,
+    progress: Progress = no_progress,
+) -> tuple[CalibrationTable, ...]:
+    """Return one table for each of ``methods``, of one pass; otherwise as :func:`calibrate`."""
+    factories = {method: OBSERVERS.load(method).Observer for method in methods}
+    watched = {
+        name: _Watched(observers={method: make() for method, make in factories.items()})
+        for name in tensors
+    }
+    tally = doctor.Tally()
+    for portion, values in _activations(open_session, tensors, data, batch, progress):
+        tally.update(portion)
+        for name, watch in watched.items():
+            watch.update(name, values[name], portion.names)
+    notes = doctor.notes(tally, data)
+    return tuple(
+        CalibrationTable(
+            method=method,
+            ranges=tuple(watch.range_of(name, method) for name, watch in watched.items()),
+            images=tally.images,
+            skipped=tuple(tally.skipped),
+            graph_sha256=graph_sha256,
+            dataset_sha256=data.digest(),
+            preprocess_sha256=digest(data.preprocess),
+            tool_version=__version__,
+            notes=notes,
+        )
+        for method in methods
+    )
+
+
+def reaches(
+    open_session: OpenSession,
+    tensors: Sequence[str],
+    data: Data,
+    *,
+    batch: Batch | None = None,
+    progress: Progress = no_progress,
+) -> dict[str, Array]:
+    """Return the largest absolute value of each channel (C,) of ``tensors`` (N, C, ...).
+
+    Raises:
+        As :func:`calibrate`.
+    """
+    found: dict[str, Array] = {}
+    for portion, values in _activations(open_session, tensors, data, batch, progress):
+        for name in tensors:
+            channels = np.moveaxis(values[name], 1, 0).reshape(values[name].shape[1], -1)
+            reach = np.maximum(channels.max(axis=1), -channels.min(axis=1))
+            if not np.isfinite(reach).all():
+                raise doctor.not_finite(name, portion.names)
+            found[name] = np.maximum(found.get(name, reach), reach)
+    return found
+
+
+def _activations(
+    open_session: OpenSession,
+    tensors: Sequence[str],
+    data: Data,
+    batch: Batch | None,
+    progress: Progress,
+) -> Iterator[tuple[Portion, Mapping[str, Array]]]:
+    """Give the input and the named tensors of all images, those that fill a batch up left out."""
     size = max(batch.min, min(batch.max, _AT_ONCE)) if batch else _AT_ONCE
     with _opened(open_session, tensors) as session:
         (spec,) = session.inputs
         for portion in data.portions(size, progress=progress):
-            tally.update(portion)
             array = filled(portion.array, size if batch and batch.fixed else 0)
             values = {spec.name: array, **run(session, {spec.name: array})}
-            for name, watch in watched.items():
-                # Only the rows of real images count, not those that fill a fixed batch up.
-                real = values[name][: len(portion.array)]
-                watch.update(name, real, portion.names)
-    return CalibrationTable(
-        method=method,
-        ranges=tuple(watch.range_of(name) for name, watch in watched.items()),
-        images=tally.images,
-        skipped=tuple(tally.skipped),
-        graph_sha256=graph_sha256,
-        dataset_sha256=data.digest(),
-        preprocess_sha256=digest(data.preprocess),
-        tool_version=__version__,
-        notes=_notes(tally, data),
-    )
+            yield portion, {name: value[: len(portion.array)] for name, value in values.items()}
 
 
 @contextmanager
@@ -143,16 +189,3 @@ def filled(array: Array, size: int) -> Array:
     """Return ``array`` with its last image repeated up to ``size`` images, if it has fewer."""
     missing = size - len(array)
     return array if missing <= 0 else np.concatenate([array, np.repeat(array[-1:], missing, 0)])
-
-
-def _notes(tally: _Tally, data: Data) -> tuple[str, ...]:
-    """Return what the user should know about the images."""
-    notes = []
-    if isinstance(data, Noise):
-        notes.append("calibrated on random noise: speed and size are real, accuracy is not")
-    elif tally.images < FEW_IMAGES and not data.images.is_sample:
-        notes.append(f"calibrated on only {tally.images} images: ranges settle with a few hundred")
-    if tally.plain:
-        which = "all" if tally.plain == tally.images else f"{tally.plain} of {tally.images}"
-        notes.append(f"{which} calibration images show one plain colour (black frames?)")
-    return tuple(notes)

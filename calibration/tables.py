@@ -5,15 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
 
 from tresnet_deploy.contracts import Batch, CalibrationTable, Progress, no_progress
 
-from . import cache
-from .collect import OpenSession, calibrate
+from . import cache, doctor
+from .collect import OpenSession, calibrate_all
 from .data import Data
-
-_LISTED: Final = 3  # names in a message; the table has them all
 
 _log = logging.getLogger(__name__)
 
@@ -37,23 +34,59 @@ def table_for(
     Raises:
         As :func:`calibrate`; UnavailableError where the folder cannot be written.
     """
-    key = cache.Key.of(graph_sha256, data, method, tensors)
-    table = cache.load(folder, key)
-    if table is not None and not (data.strict and table.skipped):
-        _log.info("calibration table taken from %s", key.path(folder))
-    else:
-        table = calibrate(
+    (table,) = tables_for(
+        folder,
+        open_session,
+        tensors,
+        data,
+        graph_sha256=graph_sha256,
+        methods=(method,),
+        batch=batch,
+        progress=progress,
+    )
+    warn(table)
+    return table
+
+
+def tables_for(
+    folder: Path,
+    open_session: OpenSession,
+    tensors: Sequence[str],
+    data: Data,
+    *,
+    graph_sha256: str,
+    methods: Sequence[str],
+    batch: Batch | None = None,
+    progress: Progress = no_progress,
+) -> tuple[CalibrationTable, ...]:
+    """Return one table for each of ``methods``, those that are not cached made in one pass.
+
+    Nothing is warned of; otherwise as :func:`table_for`.
+    """
+    keys = {method: cache.Key.of(graph_sha256, data, method, tensors) for method in methods}
+    found = {method: cache.load(folder, key) for method, key in keys.items()}
+    tables = {
+        method: table
+        for method, table in found.items()
+        if table is not None and not (data.strict and table.skipped)
+    }
+    for method in tables:
+        _log.info("calibration table taken from %s", keys[method].path(folder))
+    missing = [method for method in methods if method not in tables]
+    if missing:
+        made = calibrate_all(
             open_session,
             tensors,
             data,
             graph_sha256=graph_sha256,
-            method=method,
+            methods=missing,
             batch=batch,
             progress=progress,
         )
-        cache.save(folder, key, table)
-    _warn(table)
-    return table
+        for table in made:
+            cache.save(folder, keys[table.method], table)
+            tables[table.method] = table
+    return tuple(tables[method] for method in methods)
 
 
 def dead_tensors(table: CalibrationTable) -> frozenset[str]:
@@ -61,16 +94,11 @@ def dead_tensors(table: CalibrationTable) -> frozenset[str]:
     return frozenset(entry.tensor for entry in table.ranges if not entry.amax)
 
 
-def _warn(table: CalibrationTable) -> None:
+def warn(table: CalibrationTable) -> None:
+    """Log what the user should know about images and ranges."""
     for note in table.notes:
         _log.warning("%s", note)
     for skipped in table.skipped:
         _log.warning("skipped: %s", skipped)
-    dead = sorted(dead_tensors(table))
-    if dead:
-        more = f", ... ({len(dead)} in all)" if len(dead) > _LISTED else ""
-        _log.warning(
-            "0 on all calibration images, so what reads them stays float: %s%s",
-            ", ".join(dead[:_LISTED]),
-            more,
-        )
+    for finding in doctor.of_ranges(table):
+        _log.warning("%s", finding)

@@ -18,7 +18,7 @@ class Observer(Protocol):
     """
 
     def update(self, values: Array) -> None:
-        """See ``values``: finite float32 of any shape."""
+        """See ``values``: finite float32 of any shape, whole images along the first axis."""
 
     def range(self) -> float:
         """Return amax: values beyond +-amax saturate. 0 where nothing but zeros was seen."""

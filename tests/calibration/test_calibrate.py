@@ -5,8 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tresnet_deploy.calibration import Noise, Pictures, calibrate, dead_tensors
-from tresnet_deploy.calibration.collect import FEW_IMAGES
+from tresnet_deploy.calibration import (
+    Noise,
+    Pictures,
+    calibrate,
+    calibrate_all,
+    dead_tensors,
+    reaches,
+)
+from tresnet_deploy.calibration.doctor import FEW_IMAGES
 
 from tresnet_deploy.contracts import Array, Batch, CalibrationTable
 from tresnet_deploy.errors import ImageError, QuantizeError, UsageError
@@ -38,8 +45,29 @@ def test_the_order_of_the_images_changes_no_range(folder: Folder) -> None:
     data = folder(*range(0, 250, 11))
     files = tuple(reversed(data.images.files))
     turned = dataclasses.replace(data, images=dataclasses.replace(data.images, files=files))
-    for method in ("minmax", "percentile", "entropy", "mse"):
+    for method in ("minmax", "moving-average", "percentile", "entropy", "mse"):
         assert table_of(data, method=method).ranges == table_of(turned, method=method).ranges
+
+
+def test_several_methods_watch_one_pass_and_find_what_each_finds_alone(folder: Folder) -> None:
+    data = folder(*range(0, 250, 11))
+    sessions: list[TwiceAndHalf] = []
+
+    def opened(tensors: object) -> TwiceAndHalf:
+        sessions.append(TwiceAndHalf())
+        return sessions[-1]
+
+    methods = ("percentile", "minmax", "moving-average")
+    tables = calibrate_all(opened, ("twice", "half"), data, graph_sha256="g", methods=methods)
+    assert len(sessions) == 1
+    assert tables == tuple(table_of(data, method=method) for method in methods)
+
+
+def test_the_reach_of_a_channel_is_its_largest_absolute_value(folder: Folder) -> None:
+    data = folder(0, 51, 102)
+    found = reaches(TwiceAndHalf, ("images", "half"), data)
+    np.testing.assert_allclose(found["images"], [0.4] * 3)
+    np.testing.assert_allclose(found["half"], [1.0] * 3)
 
 
 def test_a_graph_input_can_be_watched_as_well(folder: Folder) -> None:

@@ -21,13 +21,13 @@ def activations(size: int = 50_000, seed: int = 0) -> Array:
     rng = np.random.default_rng(seed)
     values = np.maximum(rng.laplace(0.5, 1, size), 0).astype(np.float32)
     values[7] = 60
-    return values.reshape(2, -1, 5, 5)
+    return values.reshape(50, -1, 5, 5)
 
 
 @pytest.mark.parametrize("name", OBSERVERS.names())
 class TestEveryMethod:
     def test_the_range_does_not_depend_on_the_order(self, name: str) -> None:
-        parts = np.array_split(activations().reshape(-1), 13)
+        parts = np.array_split(activations(), 13)
         assert ranged(name, *parts) == ranged(name, *reversed(parts))
         assert ranged(name, *parts) == ranged(name, activations())
 
@@ -53,6 +53,20 @@ def test_minmax_is_the_largest_absolute_value() -> None:
     observer = minmax.Observer()
     observer.update(np.array([-3, 1, 2], np.float32))
     assert observer.range() == 3
+
+
+def test_moving_average_is_the_mean_of_the_images_largest_values() -> None:
+    images = np.random.default_rng(0).normal(size=(37, 3, 4, 4)).astype(np.float32)
+    largest = np.abs(images).max(axis=(1, 2, 3)).astype(np.float64)
+    found = ranged("moving-average", *np.array_split(images, 9))
+    assert found == pytest.approx(largest.mean(), rel=1e-15)
+
+
+def test_moving_average_hears_little_of_one_odd_image() -> None:
+    images = np.ones((100, 3, 4, 4), np.float32)
+    images[50] = 1000
+    assert ranged("moving-average", images) == pytest.approx(10.99)
+    assert ranged("minmax", images) == 1000
 
 
 def test_percentile_is_that_of_numpy_to_one_bin() -> None:
