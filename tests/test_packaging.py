@@ -29,7 +29,7 @@ SOURCES = {
     "calibration": "tresnet_deploy/calibration",
 }
 # Extras that are no backend: another runtime of one, a compiled layer for training, and bundles.
-NO_BACKEND = {"cuda", "abn", "all-cpu", "dev"}
+NO_BACKEND = {"cuda", "abn", "plugins", "all-cpu", "dev"}
 # What only some machines have; everything else must work without them.
 OPTIONAL = ("torch", "safetensors", "huggingface_hub", "onnxscript", "inplace_abn", "nncf")
 # All that a machine which only runs engines needs.

@@ -12,7 +12,7 @@ from tresnet_deploy.errors import UnavailableError, UsageError
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """A package whose public modules are the members of one family.
+    """A package whose public modules are the members of one family; packages inside it are not.
 
     ``optional`` says that a member's imports may be missing and come with the extra of its name.
     """
@@ -24,7 +24,7 @@ class Folder:
     def names(self) -> tuple[str, ...]:
         """Return the command-line names of all members, sorted, importing none of them."""
         package = importlib.import_module(self.package)
-        found = (info.name for info in pkgutil.iter_modules(package.__path__))
+        found = (info.name for info in pkgutil.iter_modules(package.__path__) if not info.ispkg)
         return tuple(sorted(name.replace("_", "-") for name in found if not name.startswith("_")))
 
     def load(self, name: str) -> ModuleType:

@@ -1,0 +1,22 @@
+"""CUDA kernels of the operators: their sources, how they are compiled, and how they are launched.
+
+One source serves three compilers: NVRTC makes PTX of it without a GPU (``nvrtc``), the host's C++
+compiler makes a library that runs on the CPU (``host``), and on a GPU ``driver`` launches the PTX.
+``plans`` says which kernel fits a tensor, with which grid and arguments.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final, Literal
+
+Source = Literal["blur_pool", "space_to_depth"]
+
+FOLDER: Final = Path(__file__).parent
+DEVICE_HEADERS: Final = ("portable.cuh",)
+"""What the sources include on a GPU; no header of CUDA is needed."""
+
+
+def text_of(name: str) -> str:
+    """Return one file of this folder."""
+    return (FOLDER / name).read_text("utf-8")
