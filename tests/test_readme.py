@@ -20,7 +20,7 @@ from tresnet_deploy.cli._main import root
 
 ROOT = Path(__file__).resolve().parents[1]
 TOOL = "tresnet-deploy"
-DOCUMENTS = sorted(ROOT.glob("*.md"))
+DOCUMENTS = sorted((*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")))
 SOURCES = [
     path
     for folder in ("tresnet", "tresnet_deploy", "plugins", "calibration")
@@ -125,4 +125,4 @@ def test_a_command_that_the_tool_suggests_can_be_typed(source: str, line: str) -
 def test_links_between_documents_lead_somewhere() -> None:
     for path in DOCUMENTS:
         for target in re.findall(r"\]\(([^)#:]+)\)", path.read_text("utf-8")):
-            assert (ROOT / target).exists(), f"{path.name} links to {target}"
+            assert (path.parent / target).exists(), f"{path.name} links to {target}"

@@ -5,6 +5,7 @@
 Engines and ONNX files are read without PyTorch; nothing in a file is executed.
 """
 
+from tresnet_deploy.inspection.engines import verdict_of
 from tresnet_deploy.inspection.files import inspect
 from tresnet_deploy.inspection.machine import examine
 from tresnet_deploy.inspection.reports import (
@@ -33,4 +34,5 @@ __all__ = [
     "Verdict",
     "examine",
     "inspect",
+    "verdict_of",
 ]

@@ -31,7 +31,7 @@ def inspect_engine(path: Path) -> EngineReport:
         artifact=artifact,
         parents=tuple(_parent(path, parent) for parent in artifact.parents),
         runtime=_runtime(artifact),
-        verdict=_verdict(artifact),
+        verdict=verdict_of(artifact),
     )
 
 
@@ -55,7 +55,7 @@ def _runtime(artifact: Artifact) -> Probe:
     return probe(artifact.backend).probe
 
 
-def _verdict(artifact: Artifact) -> Verdict | None:
+def verdict_of(artifact: Artifact) -> Verdict | None:
     """Return the verdict on these bytes; one on an older build of the same name is none."""
     path = artifact.path.with_name(_PARITY_FILE)
     if not path.is_file():

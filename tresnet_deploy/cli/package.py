@@ -1,0 +1,171 @@
+"""Pack an engine for another machine, or for Triton."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+from click.core import ParameterSource
+
+from tresnet_deploy.cli._models import described, model_at
+from tresnet_deploy.cli._options import emit, output_folder, overwrite, say, talkative, warn
+from tresnet_deploy.errors import UsageError
+
+if TYPE_CHECKING:
+    from tresnet_deploy.contracts import Artifact
+    from tresnet_deploy.images import ImageSet
+
+_SAMPLES = 100  # enough to see a broken engine; a bundle stays small
+_ONLY_BUNDLE = ("weights", "samples")
+_ONLY_TRITON = ("name", "max_batch", "instances", "threads", "queue_delay", "failed")
+
+
+@click.command("package")
+@click.argument("engine", metavar="[ENGINE]", required=False, type=click.Path(path_type=Path))
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["bundle", "triton"]),
+    required=True,
+    help="bundle: graph, table and proof, to rebuild elsewhere; triton: a model repository.",
+)
+@click.option(
+    "--to",
+    "target",
+    type=click.Path(path_type=Path),
+    help="Where.  [default: ENGINE.bundle (a folder; a .tar file by that ending), or triton/]",
+)
+@click.option(
+    "--images",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="bundle: images to pack, for comparing after the rebuild; triton: to prove the file on.",
+)
+@click.option(
+    "--samples",
+    type=click.IntRange(min=1),
+    default=_SAMPLES,
+    show_default=True,
+    help="bundle: pack at most N images.",
+)
+@click.option(
+    "--weights/--no-weights", default=False, help="bundle: pack the checkpoint too, to compare."
+)
+@click.option("--name", help="triton: of the model.  [default: from the engine, tresnet_l_int8]")
+@click.option(
+    "--max-batch",
+    type=click.IntRange(min=1),
+    help="triton: largest batch made of single requests.  [default: the engine's; OpenVINO: 1]",
+)
+@click.option(
+    "--instances",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="triton: how many run at once.",
+)
+@click.option("--threads", type=click.IntRange(min=1), help="triton: CPU threads of an instance.")
+@click.option(
+    "--queue-delay",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="triton: microseconds a request may wait for others.",
+)
+@click.option(
+    "--failed/--no-failed", default=False, help="triton: package an engine that failed parity."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@overwrite
+@output_folder
+@talkative
+@click.pass_context
+def command(
+    ctx: click.Context,
+    *,
+    engine: Path | None,
+    kind: str,
+    target: Path | None,
+    images: Path | None,
+    samples: int,
+    weights: bool,
+    name: str | None,
+    max_batch: int | None,
+    instances: int,
+    threads: int | None,
+    queue_delay: int,
+    failed: bool,
+    as_json: bool,
+    overwrite: bool,
+    folder: Path,
+    quiet: bool,
+) -> None:
+    """Pack ENGINE (default: the newest of the folder) for another machine, or for Triton.
+
+    A bundle holds the graph that ENGINE was built from, its calibration table, sidecars, labels and
+    verdict, with a hash of each; `tresnet-deploy rebuild` makes the engine anew from it. A Triton
+    repository holds ENGINE itself, with config.pbtxt and labels; it is written only when the
+    served file was loaded and answers as ENGINE does.
+    """
+    from tresnet_deploy import packaging
+    from tresnet_deploy.artifacts import to_json
+    from tresnet_deploy.cli._package_text import bundle_text, triton_text
+
+    _refuse_idle(ctx, kind)
+    artifact = model_at(engine, folder)
+    say(f"packing {described(artifact)}")
+    pictures = _pictures(artifact, images, samples if kind == "bundle" else None)
+    if kind == "bundle":
+        packed = packaging.pack(
+            artifact,
+            target or artifact.path.with_name(f"{artifact.path.stem}.bundle"),
+            images=pictures,
+            weights=weights,
+            overwrite=overwrite,
+        )
+        emit(to_json(packed) if as_json else bundle_text(packed))
+        _warn(packed.notes)
+        say(f"next, on the other machine: tresnet-deploy rebuild {packed.path.name}")
+        return
+    serving = packaging.Serving(
+        name=name or packaging.name_of(artifact),
+        max_batch=max_batch,
+        instances=instances,
+        threads=threads,
+        queue_delay_us=queue_delay,
+    )
+    repository = packaging.write(
+        artifact,
+        target or artifact.path.with_name("triton"),
+        serving,
+        images=pictures,
+        failed=failed,
+        overwrite=overwrite,
+    )
+    emit(to_json(repository) if as_json else triton_text(repository))
+    _warn(repository.notes)
+    say(f"next: tritonserver --model-repository={repository.path.parent.resolve()}")
+
+
+def _pictures(artifact: Artifact, folder: Path | None, samples: int | None) -> ImageSet | None:
+    from tresnet_deploy.images import default_images, sample
+
+    if folder is None:
+        return None
+    found = default_images(artifact, "compare", folder)
+    return found if samples is None else sample(found, samples, seed=0)
+
+
+def _refuse_idle(ctx: click.Context, kind: str) -> None:
+    """Refuse options of the other format instead of passing them over."""
+    for name in _ONLY_TRITON if kind == "bundle" else _ONLY_BUNDLE:
+        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            raise UsageError(
+                f"--{name.replace('_', '-')} changes nothing with --format {kind}",
+                hints=("leave it out",),
+            )
+
+
+def _warn(notes: tuple[str, ...]) -> None:
+    for note in notes:
+        warn(note)
