@@ -1,0 +1,143 @@
+"""What is to be said of kernels: which computes nothing, and which convolution lost its activation.
+
+An operator is told by the graph where it is at hand, else by the names of nodes that end with it,
+as those made here do (``layer1.0.conv1/Conv``). What a kernel without origin does is told by the
+builder's own name for it: ``__myl_CastTran_myl0_5`` casts and transposes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from typing import Final
+
+from tresnet_deploy.fusions.graph_facts import GraphFacts
+from tresnet_deploy.fusions.reports import (
+    EXTRA,
+    FindingKind,
+    FusionTotals,
+    Kernel,
+    KernelFinding,
+)
+
+_PAIRS: Final = frozenset(("QuantizeLinear", "DequantizeLinear"))
+_CASTS: Final = frozenset(("Cast", "CastLike"))
+_MOVES: Final = frozenset(
+    (
+        "Concat",
+        "DepthToSpace",
+        "Flatten",
+        "Identity",
+        "Reshape",
+        "Slice",
+        "SpaceToDepth",
+        "Split",
+        "Squeeze",
+        "Transpose",
+        "Unsqueeze",
+    )
+)
+_WORDS_OF_MOVES: Final = frozenset(("Conc", "Copy", "Move", "Repl", "Resh", "Slic", "Tran"))
+_GENERATED: Final = re.compile(r"__myl_((?:[A-Z][a-z0-9]*)+)_myl\d+_\d+")
+_WORD: Final = re.compile(r"[A-Z][a-z0-9]*")
+_OF_OUR_NAMES: Final = re.compile(r".*/([A-Z]\w*?)(?:_\d+)?")
+_OF_A_FUNCTION: Final = " | "
+_INT8: Final = "Int8"
+_FLOAT: Final = "Float"
+
+
+def operators(kernel: Kernel, facts: GraphFacts | None) -> tuple[str, ...]:
+    """Return the ONNX operators of ``kernel``, "" for those that nothing tells."""
+    return tuple(_operator(name, facts) for name in kernel.origin)
+
+
+def _operator(name: str, facts: GraphFacts | None) -> str:
+    if facts is not None and name in facts.operators:
+        return facts.operators[name]
+    found = _OF_OUR_NAMES.fullmatch(name)
+    return "" if found is None or _OF_A_FUNCTION in name else found[1]
+
+
+def findings(kernels: tuple[Kernel, ...], facts: GraphFacts | None) -> Iterator[KernelFinding]:
+    """Give all that is to be said, kernel by kernel."""
+    computed = main_kernels(kernels)
+    for kernel in kernels:
+        yield from _of_convolutions(kernel, computed, facts)
+        idle = _idle(kernel)
+        if idle is not None:
+            yield KernelFinding(kind=idle, kernel=kernel.name, origin=kernel.origin)
+
+
+def main_kernels(kernels: tuple[Kernel, ...]) -> dict[str, Kernel]:
+    """Return for each convolution the kernel that multiplies: later ones finish its sums."""
+    found: dict[str, Kernel] = {}
+    for kernel in kernels:
+        for name, operator in zip(kernel.origin, kernel.operators, strict=True):
+            if operator == "Conv":
+                found.setdefault(name, kernel)
+    return found
+
+
+def _of_convolutions(
+    kernel: Kernel, computed: dict[str, Kernel], facts: GraphFacts | None
+) -> Iterator[KernelFinding]:
+    mine = tuple(name for name in kernel.origin if computed.get(name) is kernel)
+    for name in mine:
+        activation = facts.activations.get(name) if facts else None
+        if activation is not None and activation not in kernel.origin:
+            yield KernelFinding(
+                kind="activation apart", kernel=kernel.name, origin=(name, activation)
+            )
+    if mine and _INT8 in kernel.reads and _FLOAT in kernel.writes:
+        yield KernelFinding(kind="float output", kernel=kernel.name, origin=mine)
+
+
+def _idle(kernel: Kernel) -> FindingKind | None:
+    """Return in which way ``kernel`` computes nothing, None when it computes, or nobody knows."""
+    found = set(kernel.operators)
+    if "" in found:
+        return None
+    if not found:
+        return _idle_by_name(kernel)
+    if found <= _PAIRS:
+        return "quantisation left"
+    if found <= _CASTS:
+        return "cast"
+    if found <= {"Pad"} | _MOVES | _CASTS and "Pad" in found:
+        return "padding apart"
+    return "move" if found <= _MOVES | _CASTS | _PAIRS else None
+
+
+def _idle_by_name(kernel: Kernel) -> FindingKind | None:
+    if "reformat" in kernel.kind.lower():
+        return "reformat"
+    generated = _GENERATED.fullmatch(kernel.name)
+    if generated is None:
+        return None
+    words = set(_WORD.findall(generated[1]))
+    if words <= _WORDS_OF_MOVES:
+        return "reformat"
+    return "cast" if words <= _WORDS_OF_MOVES | {"Cast"} else None
+
+
+def totals(
+    kernels: tuple[Kernel, ...], found: tuple[KernelFinding, ...], facts: GraphFacts | None
+) -> FusionTotals:
+    """Return the report in numbers; host-side helpers without inputs and outputs are no kernels."""
+    launched = tuple(kernel for kernel in kernels if kernel.inputs or kernel.outputs)
+    convolutions = main_kernels(kernels)
+    activated = [name for name in convolutions if facts is not None and name in facts.activations]
+    apart = sum(finding.kind == "activation apart" for finding in found)
+    pairs = {
+        name for finding in found if finding.kind == "quantisation left" for name in finding.origin
+    }
+    return FusionTotals(
+        kernels=len(launched),
+        kinds=dict(Counter(kernel.kind for kernel in launched).most_common()),
+        convolutions=len(convolutions),
+        activated=None if facts is None else len(activated),
+        fused=None if facts is None else len(activated) - apart,
+        unfused_pairs=len(pairs),
+        extra_kernels=sum(finding.kind in EXTRA for finding in found),
+    )
