@@ -175,6 +175,16 @@ def test_a_file_changed_after_the_build_is_not_trusted(engine: Artifact, tmp_pat
     artifacts.read(path)
 
 
+def test_an_engine_that_changed_since_its_build_is_refused_before_it_is_loaded(
+    backend: str, engine: Artifact, tmp_path: Path
+) -> None:
+    path = copied(engine, tmp_path)
+    trusted = artifacts.read(path)
+    path.write_bytes(path.read_bytes() + b"\0")
+    with pytest.raises(ArtifactError, match="is not the file that"):
+        BACKENDS.load(backend).load(trusted)
+
+
 def test_a_damaged_engine_whose_sidecar_was_forged_is_an_error_and_no_crash(
     backend: str, engine: Artifact, tmp_path: Path
 ) -> None:

@@ -15,6 +15,7 @@ from tresnet_deploy.trust import Machine
 PLAN_BYTES = 4096
 RTX_MASK = 2 | 4 | 8
 ADA = Gpu(name="NVIDIA GeForce RTX 4090", capability=(8, 9), memory_mib=24_564)
+HOPPER = Gpu(name="NVIDIA H100", capability=(9, 0), memory_mib=81_559)
 TURING = Gpu(name="Tesla T4", capability=(7, 5), memory_mib=15_360)
 CPU = "Some CPU (AVX2, AVX-512 bf16)"
 VERSIONS = {

@@ -11,10 +11,11 @@ import pytest
 
 from tresnet_deploy import artifacts, trust
 from tresnet_deploy.contracts import Artifact
-from tresnet_deploy.errors import ArtifactError, UnavailableError, UsageError
+from tresnet_deploy.errors import ArtifactError, ElsewhereError, UnavailableError, UsageError
+from tresnet_deploy.gpus import Gpu
 from tresnet_deploy.trust import Machine, TrustReport
 
-from .conftest import ADA, CPU, PLAN_BYTES, TURING, MakeEngine, machine, plan
+from .conftest import ADA, CPU, HOPPER, PLAN_BYTES, TURING, MakeEngine, machine, plan
 
 OPENVINO: dict[str, Any] = {"data": b"<net/>", "suffix": ".xml", "device": CPU, "companion": True}
 
@@ -150,8 +151,9 @@ def test_a_machine_that_does_not_fit_is_named_with_the_command_to_rebuild(
         f"tresnet-deploy build-engine {engine.path.with_name('tresnet.onnx')} "
         "--backend tensorrt-rtx --precision fp16 --batch 1:4:8 --overwrite"
     )
-    with pytest.raises(UnavailableError, match="cannot run here"):
+    with pytest.raises(UnavailableError, match="cannot run here") as caught:
         trust.check_before_loading(engine, here)
+    assert isinstance(caught.value, ElsewhereError) is (here.gpus == (TURING,))
 
 
 def test_an_engine_without_named_targets_may_run_on_a_later_gpu(make_engine: MakeEngine) -> None:
@@ -179,10 +181,30 @@ def test_a_tensorrt_plan_wants_its_own_version(
     assert trust.examine(engine.path, here).verdict == verdict
 
 
-def test_a_tensorrt_plan_of_another_gpu_is_left_to_the_runtime(make_engine: MakeEngine) -> None:
+@pytest.mark.parametrize(
+    ("gpu", "level", "verdict"),
+    [
+        (ADA, "none", "compatible"),
+        (dataclasses.replace(ADA, name="NVIDIA L4"), "none", "compatible"),
+        (TURING, "none", "incompatible"),
+        (HOPPER, "none", "incompatible"),
+        (HOPPER, "ampere+", "compatible"),
+        (TURING, "ampere+", "incompatible"),
+        (dataclasses.replace(ADA, name="NVIDIA L4"), "same-compute-capability", "compatible"),
+    ],
+)
+def test_a_tensorrt_plan_wants_the_capability_that_it_was_built_on(
+    make_engine: MakeEngine, gpu: Gpu, level: str, verdict: str
+) -> None:
     data = plan(b"ftrt", version=(11, 4, 0, 12))
-    engine = make_engine("tensorrt", data, device=str(ADA))
-    assert trust.examine(engine.path, machine(TURING)).verdict == "cannot tell"
+    settings = {"tensorrt.hardware_compatible": level}
+    engine = make_engine("tensorrt", data, device=str(ADA), **settings)
+    assert trust.examine(engine.path, machine(gpu)).verdict == verdict
+
+
+def test_a_plan_of_an_unknown_gpu_is_left_to_the_runtime(make_engine: MakeEngine) -> None:
+    engine = make_engine("tensorrt", plan(b"ftrt", version=(11, 4, 0, 12)), device="a GPU")
+    assert trust.examine(engine.path, machine(ADA)).verdict == "cannot tell"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,13 @@ from typing import Final
 
 from tresnet_deploy import artifacts
 from tresnet_deploy.contracts import Artifact, Batch
-from tresnet_deploy.errors import ArtifactError, DeployError, UnavailableError, UsageError
+from tresnet_deploy.errors import (
+    ArtifactError,
+    DeployError,
+    ElsewhereError,
+    UnavailableError,
+    UsageError,
+)
 from tresnet_deploy.trust import files, machine
 from tresnet_deploy.trust.headers import PlanHeader, described_beginning, read_header
 from tresnet_deploy.trust.machine import Machine
@@ -192,7 +198,8 @@ def _refusal(finding: Finding, artifact: Artifact) -> DeployError:
     hints = (_rebuild(artifact), f"tresnet-deploy check-engine {artifact.path}")
     if finding.about == "file":
         return ArtifactError(finding.detail, hints=hints)
-    return UnavailableError(f"{artifact.path} cannot run here: {finding.detail}", hints=hints)
+    kind = ElsewhereError if finding.check == machine.GPU else UnavailableError
+    return kind(f"{artifact.path} cannot run here: {finding.detail}", hints=hints)
 
 
 def _unreadable(path: Path, error: OSError) -> UnavailableError:

@@ -16,6 +16,9 @@ from tresnet_deploy.contracts import Artifact
 from tresnet_deploy.trust.headers import PlanHeader, numbers
 from tresnet_deploy.trust.reports import Finding, Outcome
 
+GPU: Final = "GPU"
+"""What the finding on the GPU is called."""
+
 # Distributions that bring a backend's runtime, and under which name a sidecar has its version.
 _PACKAGES: Final[dict[str, tuple[str, ...]]] = {
     "openvino": ("openvino",),
@@ -24,6 +27,7 @@ _PACKAGES: Final[dict[str, tuple[str, ...]]] = {
     "tensorrt": ("tensorrt", "tensorrt-cu13", "tensorrt-cu12"),
     "tensorrt-rtx": ("tensorrt-rtx", "tensorrt-rtx-cu13", "tensorrt-rtx-cu12"),
 }
+_AMPERE: Final = (8, 0)
 # Built without naming capabilities, an RTX engine has all of these and also runs on later GPUs.
 _PORTABLE: Final = frozenset({(8, 0), (8, 6), (8, 9), (12, 0), (12, 1)})
 
@@ -91,13 +95,27 @@ def gpu_of(artifact: Artifact, header: PlanHeader, machine: Machine) -> Iterator
         yield _gpu("unknown", f"built for {wanted}; no NVIDIA GPU and driver are visible here")
         return
     gpu = machine.gpus[0]
-    if header.runtime == "tensorrt-rtx":
-        yield _portable(header, gpu, targets)
-    elif artifact.device == str(gpu):
-        yield _gpu("ok", f"built on {artifact.device}, as here")
-    else:
-        # The plan's capability stands at no known place in its header.
-        yield _gpu("unknown", f"built on {artifact.device}, here is {gpu}")
+    yield _portable(header, gpu, targets) if targets else _tuned(artifact, gpu)
+
+
+def _tuned(artifact: Artifact, gpu: gpus.Gpu) -> Finding:
+    """Judge a plan of TensorRT, which was tuned on one GPU; its header does not say which."""
+    built = artifact.device or ""
+    text = f"built on {built or 'an unknown GPU'}, here is {gpu}"
+    found = re.search(r"compute capability (\d+)\.(\d+)", built)
+    capability = (int(found[1]), int(found[2])) if found else None
+    level = artifact.settings.get("tensorrt.hardware_compatible", "none")
+    if built == str(gpu):
+        return _gpu("ok", f"built on {built}, as here")
+    if capability is None:
+        return _gpu("unknown", text)
+    if level == "ampere+":
+        fits = gpu.capability >= _AMPERE
+        return _gpu("ok" if fits else "bad", f"{text}; it runs on Ampere and later")
+    if gpu.capability != capability:
+        return _gpu("bad", f"{text}: a plan runs on GPUs of the capability that it was built on")
+    tuned = level == "none"
+    return _gpu("note" if tuned else "ok", text + ("; it was tuned for the other" if tuned else ""))
 
 
 def _portable(header: PlanHeader, gpu: gpus.Gpu, targets: str) -> Finding:
@@ -137,4 +155,4 @@ def _runtime(outcome: Outcome, detail: str) -> Finding:
 
 
 def _gpu(outcome: Outcome, detail: str) -> Finding:
-    return Finding(check="GPU", outcome=outcome, detail=detail)
+    return Finding(check=GPU, outcome=outcome, detail=detail)
