@@ -129,8 +129,7 @@ def _constant(size: Any) -> int | None:
 def _combinations(trtp: ModuleType, operator: str, x: Any, *, inputs: int) -> list[Any]:
     """Offer each memory format; the filter of the blur always lies linear."""
     element = tensors.element_of(x.dtype)
-    if not tensors.takes(operator, element):
-        return []
+    tensors.check(operator, element)
     types = ", ".join([tensors.autotune_name(x.dtype)] * (inputs + 1))
     linear = [tensors.LINEAR] * (inputs - 1)
     return [

@@ -67,6 +67,19 @@ def takes(operator: str, element: ElementType) -> bool:
     return operator == SPACE_TO_DEPTH or element != "int8"
 
 
+def check(operator: str, element: ElementType) -> None:
+    """Refuse tensors that a plugin does not take.
+
+    Raises:
+        UsageError: the blur of an INT8 map.
+    """
+    if not takes(operator, element):
+        raise UsageError(
+            f"the plugin {operator} takes float tensors, not {element}: leave the blurs out of the "
+            "quantised layers, as quantize does",
+        )
+
+
 def formats_of(operator: str, element: ElementType) -> tuple[str, ...]:
     """Return the memory formats of a plugin's input and output: only the blur has channels last.
 

@@ -30,7 +30,7 @@ class _Operator:
     attribute: str
 
 
-_OPERATORS: Final = (
+OPERATORS: Final = (
     _Operator(SPACE_TO_DEPTH, inputs=1, attribute="blocksize"),
     _Operator(BLUR_POOL, inputs=2, attribute="group"),
 )
@@ -39,10 +39,10 @@ _OPERATORS: Final = (
 def register(trt: ModuleType) -> tuple[str, ...]:
     """Register a creator for each operator with the plugin registry of ``trt``."""
     registry = trt.get_plugin_registry()
-    for operator in _OPERATORS:
+    for operator in OPERATORS:
         creator = creator_class(trt, operator)()
         registry.register_creator(creator, DOMAIN)
-    return tuple(operator.name for operator in _OPERATORS)
+    return tuple(operator.name for operator in OPERATORS)
 
 
 def creator_class(trt: ModuleType, operator: _Operator) -> type:

@@ -127,7 +127,6 @@ def test_outputs_are_described_by_symbols(plugins: Any) -> None:
                           ("FP32, FP32, FP32", "HWC, LINEAR, HWC")]),
         (DataType.HALF, [("FP16, FP16, FP16", "LINEAR, LINEAR, LINEAR"),
                          ("FP16, FP16, FP16", "HWC8, LINEAR, HWC8")]),
-        (DataType.INT8, []),
     ],
 )  # fmt: skip
 def test_a_blur_is_tried_in_planes_and_channels_last(
@@ -136,6 +135,12 @@ def test_a_blur_is_tried_in_planes_and_channels_last(
     x = TensorDesc((1, 8, 8, 8), dtype)
     found = plugins["tresnet::BlurPool2d"].autotune(x, x, 8, ())
     assert [(each.io_types, each.layouts) for each in found] == expected
+
+
+def test_a_blur_of_integers_is_refused(plugins: Any) -> None:
+    x = TensorDesc((1, 8, 8, 8), DataType.INT8)
+    with pytest.raises(UsageError, match="BlurPool2d takes float tensors, not int8"):
+        plugins["tresnet::BlurPool2d"].autotune(x, x, 8, ())
 
 
 def test_space_to_depth_is_tried_in_planes_only(plugins: Any) -> None:
