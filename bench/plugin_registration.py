@@ -1,4 +1,4 @@
-"""Hand our plugins to TensorRT's own Python code, from its bindings wheel alone: no GPU, no libraries.
+"""Hand our plugins to TensorRT's own Python code, from its bindings wheel: no GPU, no libraries.
 
     python bench/plugin_registration.py BINDINGS.whl
 
