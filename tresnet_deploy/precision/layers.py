@@ -5,7 +5,7 @@ images -> SpaceToDepth -> stem -> blocks: body convolutions, blur, squeeze -> me
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Final, Literal
 
 import onnx_ir as ir
@@ -43,6 +43,46 @@ def _role(node: ir.Node, depth: Mapping[ir.Value, int], pooled: set[ir.Value]) -
     if source in pooled:
         return "squeeze"
     return "body" if depth[source] else "stem"
+
+
+def between(
+    graph: ir.Graph, layers: Iterable[ir.Node], *, without: Container[ir.Node] = ()
+) -> dict[ir.Node, None]:
+    """Return the layers and the nodes on the way from one to another, in the order of the graph.
+
+    Nodes that make constants for these alone are among them: those that dequantise weights, and
+    the one that gives the first layer its dequantised images. Nodes of ``without`` are not, nor
+    what makes constants for these alone.
+    """
+    after: set[ir.Node] = set(layers)
+    for node in graph:
+        if any(value is not None and value.producer() in after for value in node.inputs):
+            after.add(node)
+    before: set[ir.Node] = set(layers)
+    for node in reversed(graph):
+        if any(reader in before for value in node.outputs for reader in value.consumers()):
+            before.add(node)
+    way = {node for node in after & before if node not in without}
+    return {
+        node: None
+        for node in graph
+        if (_feeds(node, way, whole=node not in after) if _makes_floats(node) else node in way)
+        and node not in without
+    }
+
+
+def _feeds(node: ir.Node, way: set[ir.Node], *, whole: bool) -> bool:
+    """Whether nodes of ``way`` read ``node``: all of its readers if ``whole``, else some."""
+    readers = {reader for value in node.outputs for reader in value.consumers()}
+    return bool(readers) and (way.issuperset(readers) if whole else not way.isdisjoint(readers))
+
+
+def _makes_floats(node: ir.Node) -> bool:
+    """Whether ``node`` makes floats of integers or of nothing: dequantised values, constants."""
+    computed = (v for v in node.inputs if v is not None and not v.is_initializer())
+    return all(value.dtype == ir.DataType.FLOAT for value in node.outputs) and not any(
+        value.dtype == ir.DataType.FLOAT for value in computed
+    )
 
 
 def depths(graph: ir.Graph) -> dict[ir.Value, int]:
@@ -103,6 +143,9 @@ def _is_matrix_product(node: ir.Node) -> bool:
 
 def _rank_of_constant(node: ir.Node) -> int | None:
     value = node.inputs[1]
+    source = None if value is None else value.producer()
+    if source is not None and source.op_type == "DequantizeLinear":
+        value = source.inputs[0]
     if value is None or not value.is_initializer() or value.const_value is None:
         return None
     return len(value.const_value.shape)
