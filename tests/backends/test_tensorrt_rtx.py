@@ -2,14 +2,13 @@
 
 import dataclasses
 import errno
-import json
 from pathlib import Path
 
 import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from tresnet_deploy import artifacts, build, gpus, graph_files, quantize, trust
+from tresnet_deploy import artifacts, build, fusions, gpus, quantize, trust
 from tresnet_deploy.contracts import Artifact, Batch, Precision
 from tresnet_deploy.errors import ArtifactError, BuildError, DeployError, ElsewhereError, UsageError
 from tresnet_deploy.images import demo_images
@@ -33,7 +32,14 @@ def graphs(
     folder = tmp_path_factory.mktemp("typed")
     fp16 = quantize.convert(demo_graph, folder / "tresnet.fp16.onnx", precision="fp16")
     bf16 = quantize.convert(demo_graph, folder / "tresnet.bf16.onnx", precision="bf16")
-    return {"fp32": demo_graph, "fp16": fp16, "bf16": bf16, "int8": demo_int8}
+    fp8 = quantize.quantize(
+        demo_graph,
+        folder / "tresnet.fp8.onnx",
+        images=demo_images("calibration"),
+        options=quantize.QuantizeOptions(samples=8),
+        precision="fp8",
+    )
+    return {"fp32": demo_graph, "fp16": fp16, "bf16": bf16, "int8": demo_int8, "fp8": fp8}
 
 
 def built(
@@ -62,21 +68,25 @@ def left_in(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if "lock" not in path.name)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16", "int8"])
-def test_every_precision_builds_for_all_gpus_from_ampere_on(
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16", "int8", "fp8"])
+def test_every_precision_builds_for_all_gpus_that_compute_it(
     graphs: dict[Precision, Artifact], precision: Precision, tmp_path: Path
 ) -> None:
     engine = built(graphs[precision], tmp_path)
     assert artifacts.read(engine.path) == engine
     assert engine.path.name == f"tresnet.{precision}.tensorrt-rtx.engine"
-    assert targets_of(engine) == ALL
-    assert engine.device == "compute capabilities 8.0, 8.6, 8.9, 12.0, 12.1 and later"
+    assert targets_of(engine) == (ALL if precision != "fp8" else ((8, 9), (12, 0), (12, 1)))
+    assert engine.device is not None
+    assert engine.device.endswith("8.9, 12.0, 12.1" + (" and later" if precision != "fp8" else ""))
     assert engine.verified is not None
     assert engine.verified.startswith("built, not run: ")
     assert "no NVIDIA GPU is visible" in engine.verified
     assert float(str(engine.settings["build.builder_seconds"])) > 0
     assert int(str(engine.settings["build.builder_peak_mib"])) > 0
     assert engine.versions["tensorrt-rtx"] == rtx.probe().version
+    report = fusions.read(engine)
+    assert report is not None
+    assert report.available, report.reason
 
 
 @pytest.mark.parametrize(
@@ -86,7 +96,10 @@ def test_every_precision_builds_for_all_gpus_from_ampere_on(
 def test_an_engine_can_be_for_named_gpus(
     graphs: dict[Precision, Artifact], precision: Precision, named: str, tmp_path: Path
 ) -> None:
-    engine = built(graphs[precision], tmp_path, compute_capabilities=named)
+    engine = built(graphs[precision], tmp_path, compute_capabilities=named, weight_streaming=True)
+    assert engine.settings["tensorrt-rtx.compute_capabilities"] == named
+    assert engine.settings["tensorrt-rtx.weight_streaming"] is True
+    assert engine.parents[0].sha256 == graphs[precision].sha256
     wanted = tuple(tuple(map(int, each.split("."))) for each in named.split(","))
     assert targets_of(engine) == wanted
     assert engine.device == f"compute capabilities {named.replace(',', ', ')}"
@@ -154,6 +167,7 @@ def test_the_layers_of_any_graph_are_told(graphs: dict[Precision, Artifact]) -> 
     [
         ("fp32", {"compute_capabilities": "7.5"}, "7.5 has no FP32 matrix products"),
         ("bf16", {"compute_capabilities": "7.5"}, "7.5 does not compute bf16"),
+        ("fp8", {"compute_capabilities": "8.0"}, "FP8 needs compute capability 8.9 or higher"),
         ("fp16", {"workspace_mib": 1}, "no kernel fits into the workspace"),
     ],
 )
@@ -178,7 +192,7 @@ def foreign(path: Path, nodes: list[onnx.NodeProto], *weights: onnx.TensorProto)
         nodes,
         "foreign",
         [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 3, 64, 64])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", "c", "h", "w"])],
         list(weights),
     )
     opsets = [helper.make_opsetid("", 19)]
@@ -196,23 +210,6 @@ def test_an_operator_that_the_parser_does_not_know_is_named(tmp_path: Path) -> N
     with pytest.raises(BuildError, match="an operator that the parser does not know") as caught:
         rtx.layers_of(path, batch=Batch(min=1, opt=1, max=1))
     assert "odd (DeformConv)" in caught.value.message
-
-
-def test_fp8_is_refused_for_gpus_that_lack_it(tmp_path: Path) -> None:
-    scale = helper.make_tensor("s", TensorProto.FLOAT, [], [0.1])
-    zero = helper.make_tensor("z", TensorProto.FLOAT8E4M3FN, [], [0.0])
-    weight = helper.make_tensor("w", TensorProto.FLOAT, [4, 3, 1, 1], [0.1] * 12)
-    nodes = [
-        helper.make_node("QuantizeLinear", ["x", "s", "z"], ["q"]),
-        helper.make_node("DequantizeLinear", ["q", "s", "z"], ["d"]),
-        helper.make_node("QuantizeLinear", ["w", "s", "z"], ["wq"]),
-        helper.make_node("DequantizeLinear", ["wq", "s", "z"], ["wd"]),
-        helper.make_node("Conv", ["d", "wd"], ["y"]),
-    ]
-    path = foreign(tmp_path / "fp8.onnx", nodes, scale, zero, weight)
-    with pytest.raises(BuildError, match=r"FP8 needs compute capability 8\.9") as caught:
-        rtx.layers_of(path, batch=Batch(min=1, opt=1, max=1))
-    assert caught.value.hints
 
 
 def test_a_truncated_graph_is_refused_before_it_is_built(
@@ -347,14 +344,3 @@ def test_a_folder_called_like_the_runtime_does_not_hide_it(
     (tmp_path / "tensorrt_rtx" / "__init__.py").write_text("raise SystemExit('the wrong one')")
     monkeypatch.chdir(tmp_path)
     assert rtx.layers_of(graphs["fp16"].path, batch=SIZES)
-
-
-def test_the_sidecar_of_an_engine_holds_what_it_was_built_by(
-    graphs: dict[Precision, Artifact], tmp_path: Path
-) -> None:
-    engine = built(graphs["fp16"], tmp_path, compute_capabilities="8.6", weight_streaming=True)
-    sidecar = json.loads(artifacts.sidecar_of(engine.path).read_text())
-    assert sidecar["settings"]["tensorrt-rtx.compute_capabilities"] == "8.6"
-    assert sidecar["settings"]["tensorrt-rtx.weight_streaming"] is True
-    assert sidecar["parents"][0]["name"] == "tresnet.fp16.onnx"
-    assert graph_files.artifact_of(graphs["fp16"].path).precision == "fp16"

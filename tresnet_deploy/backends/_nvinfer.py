@@ -17,8 +17,9 @@ from typing import Final
 
 import onnx_ir as ir
 
-from tresnet_deploy import gpus, graph_files
-from tresnet_deploy.backends import _engine, _nvinfer_build, _nvinfer_layers
+from tresnet_deploy import fusions, gpus, graph_files
+from tresnet_deploy.artifacts import sha256_of, to_json
+from tresnet_deploy.backends import _engine, _nvinfer_build
 from tresnet_deploy.backends._nvinfer_options import (
     Capability,
     Options,
@@ -33,6 +34,7 @@ from tresnet_deploy.contracts import (
     CALIBRATED,
     Artifact,
     Batch,
+    FileDigest,
     Precision,
     Preprocess,
     Probe,
@@ -149,7 +151,7 @@ def build(kind: Kind, source: Artifact, path: Path, *, batch: Batch, options: Op
     batches = profiles_of(options) or (batch,)
     _check(source, batch, batches, options)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".graph-") as folder:
-        graph = _graph(source, Path(folder), options.remainder)
+        graph, facts = _graph(source, Path(folder), options.remainder)
         ranges = _nvinfer_build.profiles_of(source.inputs, batches, source.preprocess)
         request = _request(kind, graph, path, options, ranges)
         reply = _nvinfer_build.run(
@@ -165,7 +167,8 @@ def build(kind: Kind, source: Artifact, path: Path, *, batch: Batch, options: Op
         options=options,
         versions={kind.name: reply.version},
     )
-    return _with_record(engine, source.preprocess, reply)
+    companions = _write_layers(reply.layers, facts, path)
+    return _with_record(engine, source.preprocess, companions, reply)
 
 
 def _check(source: Artifact, batch: Batch, batches: tuple[Batch, ...], options: Options) -> None:
@@ -184,15 +187,29 @@ def _check(source: Artifact, batch: Batch, batches: tuple[Batch, ...], options: 
         )
 
 
-def _graph(source: Artifact, folder: Path, remainder: Remainder) -> Path:
-    """Return the file to parse: the graph itself, or one whose float part is typed anew."""
+def _graph(source: Artifact, folder: Path, remainder: Remainder) -> tuple[Path, fusions.GraphFacts]:
+    """Return the file to parse, with what is known of its nodes.
+
+    It is the graph itself, or one whose float part is typed anew.
+    """
     model = graph_files.load(source.path)  # also where nothing is rewritten: it finds damage
     if remainder == "fp32":
-        return source.path
+        return source.path, fusions.facts_of(model)
     to_half(model, _HALF[remainder])
     rewritten = folder / "graph.onnx"
     graph_files.save(model, rewritten)
-    return rewritten
+    return rewritten, fusions.facts_of(model)
+
+
+def _write_layers(
+    text: str | None, facts: fusions.GraphFacts, engine: Path
+) -> tuple[FileDigest, ...]:
+    """Write what was fused beside the engine, where the builder told, and return that file."""
+    if text is None:
+        return ()
+    path = fusions.companion_of(engine)
+    path.write_bytes(to_json(fusions.parse(text, facts)))
+    return (FileDigest(name=path.name, sha256=sha256_of(path)),)
 
 
 def _request(
@@ -224,7 +241,9 @@ def _device(kind: Kind, options: Options) -> str:
     return f"compute capabilities {', '.join(f'{major}.{minor}' for major, minor in named)}"
 
 
-def _with_record(engine: Artifact, preprocess: Preprocess, reply: Reply) -> Artifact:
+def _with_record(
+    engine: Artifact, preprocess: Preprocess, companions: tuple[FileDigest, ...], reply: Reply
+) -> Artifact:
     """Return ``engine`` with what its file and the builder tell of themselves."""
     record: dict[str, Scalar] = {
         "build.builder_seconds": reply.seconds,
@@ -233,7 +252,7 @@ def _with_record(engine: Artifact, preprocess: Preprocess, reply: Reply) -> Arti
     return dataclasses.replace(
         engine,
         inputs=tuple(_nvinfer_build.with_sides(spec, preprocess) for spec in engine.inputs),
-        companions=_nvinfer_layers.write(reply.layers, engine.path),
+        companions=companions,
         settings={**engine.settings, **record},
     )
 

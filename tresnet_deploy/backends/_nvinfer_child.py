@@ -103,6 +103,8 @@ def _build(
     network = builder.create_network(_typing(runtime))
     parser = runtime.OnnxParser(network, log)
     if not parser.parse_from_file(request.graph):
+        if parser.num_errors:
+            heard.words.clear()  # its log says the same with a dump of the node
         for index in range(parser.num_errors):
             heard.add("ERROR", _in_words(parser.get_error(index)))
         raise _RefusedError("the parser refuses the graph")

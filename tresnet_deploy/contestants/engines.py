@@ -18,7 +18,7 @@ from tresnet_deploy.results import ParityReport
 from tresnet_deploy.timing import DeviceSession, Schedule
 
 _MIB: Final = 2**20
-_CACHES: Final = (".blob",)  # a compiled form: the engine runs without it
+_CACHES: Final = (".blob", ".layers.json")  # a compiled form, a report: not needed to run
 _NVIDIA: Final = ("tensorrt", "tensorrt-rtx")
 _GPU_PROVIDERS: Final = ("cuda", "tensorrt")  # of ONNX Runtime
 
