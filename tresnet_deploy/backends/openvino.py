@@ -12,7 +12,7 @@ import errno
 import logging
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -32,7 +32,14 @@ from tresnet_deploy.backends._openvino_session import (
     OpenVinoSession,
     with_batch,
 )
-from tresnet_deploy.contracts import Artifact, Batch, FileDigest, Precision, Probe
+from tresnet_deploy.contracts import (
+    Artifact,
+    Batch,
+    FileDigest,
+    Precision,
+    Probe,
+    TensorSpec,
+)
 from tresnet_deploy.errors import BuildError, RunError
 
 READS: Final = "onnx"
@@ -166,6 +173,32 @@ def load(artifact: Artifact) -> OpenVinoSession:
         properties=properties,
         batch=artifact.batch,
         compiled=compiled,
+    )
+
+
+def showing(artifact: Artifact, names: Sequence[str]) -> OpenVinoSession:
+    """Load an engine or an ONNX artefact so that its inner tensors ``names`` are fetched as well.
+
+    Raises:
+        ArtifactError: it is another backend's engine, or damaged.
+        RunError: OpenVINO refuses the file, or it has no such tensor.
+    """
+    options = _engine.options_of(artifact, Options, backend=_NAME)
+    try:
+        if artifact.kind == "onnx":
+            model = _read_onnx(artifact.path, (_INLINE,))
+        else:
+            model = openvino.Core().read_model(artifact.path)
+        model.add_outputs(list(names))
+    except RuntimeError as error:
+        raise RunError(f"OpenVINO cannot show these tensors: {error}") from error
+    inner = tuple(TensorSpec(name=name, dtype="float32", shape=()) for name in names)
+    return OpenVinoSession(
+        model,
+        inputs=artifact.inputs,
+        outputs=(*artifact.outputs, *inner),
+        properties=_properties(options),
+        batch=artifact.batch,
     )
 
 

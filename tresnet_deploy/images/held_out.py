@@ -1,0 +1,59 @@
+"""Images to judge a quantised network on, none of which it was calibrated on."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from tresnet_deploy.artifacts import sha256_of
+from tresnet_deploy.contracts import Artifact
+from tresnet_deploy.errors import UsageError
+from tresnet_deploy.images.packaged import default_images
+from tresnet_deploy.images.sets import ImageFile, ImageSet, sample
+
+
+def held_out(
+    artifact: Artifact,
+    *,
+    folder: Path | None,
+    pool: ImageSet | None,
+    calibrated: ImageSet | None,
+    count: int,
+    seed: int,
+) -> ImageSet:
+    """Return at most ``count`` images, drawn as equally from all classes as they allow.
+
+    They come from ``folder``; where that is None from ``pool``, the images that calibration drew
+    from, and without these from the package. An image with the bytes of one in ``calibrated``, the
+    images drawn, is left out whatever it is called.
+
+    Raises:
+        UsageError: no image is left.
+        ImageError: ``folder`` cannot be used, or its labels contradict the model's classes.
+    """
+    if folder is None and pool is not None and not pool.is_sample:
+        found = pool
+    else:
+        found = default_images(artifact, "compare", folder)
+    used = {_content(file) for file in (calibrated.files if calibrated else ())}
+    fresh = tuple(file for file in found.files if _content(file) not in used)
+    seen = len(found) - len(fresh)
+    if not fresh:
+        raise UsageError(
+            f"no image is left to judge on: all {len(found)} ({found.source}) were calibrated on",
+            hints=(
+                "--held-out DIR, for a folder of other images",
+                f"--calibration-samples {max(1, len(found) // 2)}, which leaves the others",
+            ),
+        )
+    note = (f"{seen} images are not judged on: they were calibrated on",) if seen else ()
+    drawn = sample(replace(found, files=fresh), count, seed=seed)
+    return replace(drawn, notes=(*found.notes, *note))
+
+
+def _content(file: ImageFile) -> str:
+    """Return the hash of an image's bytes; of an unreadable one its name, which is never equal."""
+    try:
+        return sha256_of(file.path)
+    except OSError:
+        return str(file.path)

@@ -1,0 +1,210 @@
+"""The two forms of a network, float and INT8, and every mixture of them, in memory."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import onnx_ir as ir
+
+from tresnet_deploy import environment, passes
+from tresnet_deploy.blocks import Segment, blocks_of, expression_of, module_of, segments
+from tresnet_deploy.calibration import Noise, Pictures, dead_tensors, table_for
+from tresnet_deploy.contracts import Artifact, CalibrationTable, Progress, no_progress
+from tresnet_deploy.errors import UsageError
+from tresnet_deploy.images import ImageSet, sample
+from tresnet_deploy.int8_results import By
+from tresnet_deploy.passes import pad_channels
+from tresnet_deploy.precision.layers import weight
+from tresnet_deploy.precision.pairs import insert
+from tresnet_deploy.precision.placement import (
+    ALL_ROLES,
+    DEFAULT_ROLES,
+    Placement,
+    observed,
+    place,
+)
+from tresnet_deploy.quantize import QuantizeOptions
+from tresnet_deploy.quantize.graphs import float_graph, require_fp32, runtime_session
+
+_LISTED: Final = 8  # names in a message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unit:
+    """A block or a layer that may be INT8 or float, and the segment that it lies in."""
+
+    name: str
+    block: str
+    segment: int
+    nodes: tuple[str, ...]
+    modules: tuple[str, ...]
+    parameters: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forms:
+    """A float network with the ranges that quantise it.
+
+    ``model`` is what the INT8 form is compared with: the graph itself, with its channels padded
+    where the INT8 graph has them padded.
+    """
+
+    artifact: Artifact
+    model: ir.Model
+    table: CalibrationTable
+    options: QuantizeOptions
+    segments: tuple[Segment, ...]
+
+    def quantized(self, exclude: Sequence[str] = ()) -> ir.Model:
+        """Return the INT8 form, but for nodes that the expressions ``exclude`` match.
+
+        Where all is excluded it is a copy of the float form.
+        """
+        model = self.model.clone()
+        placement = self._placement(model.graph, (*self.options.exclude, *exclude))
+        if placement.layers:
+            insert(model, placement, {entry.tensor: entry.amax for entry in self.table.ranges})
+        return model
+
+    def units(self, by: By) -> tuple[Unit, ...]:
+        """Return the blocks or layers that the INT8 form has in INT8, in order."""
+        layers = self._placement(self.model.graph, self.options.exclude).layers
+        block = blocks_of(self.model.graph)
+        groups: dict[str, list[ir.Node]] = {}
+        for node in layers:
+            name = block[node] if by == "block" else module_of(node) or str(node.name)
+            groups.setdefault(name, []).append(node)
+        return tuple(
+            Unit(
+                name=name,
+                block=block[nodes[0]],
+                segment=self._segment_of(block[nodes[0]]),
+                nodes=tuple(str(node.name) for node in nodes),
+                modules=tuple(module_of(node) for node in nodes),
+                parameters=sum(_weights(node) for node in nodes),
+            )
+            for name, nodes in groups.items()
+        )
+
+    def node_names(self, block: str) -> tuple[str, ...]:
+        """Return the names of all nodes of ``block``."""
+        found = blocks_of(self.model.graph)
+        return tuple(str(node.name) for node, mine in found.items() if mine == block)
+
+    def _placement(self, graph: ir.Graph, exclude: Sequence[str]) -> Placement:
+        return place(
+            graph,
+            which=ALL_ROLES if self.options.quantize_all else DEFAULT_ROLES,
+            exclude=exclude,
+            dead=dead_tensors(self.table),
+        )
+
+    def _segment_of(self, block: str) -> int:
+        return next(i for i, each in enumerate(self.segments) if block in each.blocks)
+
+
+def prepare(
+    artifact: Artifact,
+    folder: Path,
+    *,
+    images: ImageSet | None,
+    options: QuantizeOptions,
+    progress: Progress = no_progress,
+) -> Forms:
+    """Return the forms of the FP32 ONNX ``artifact``, calibrated on ``images``.
+
+    The calibration table below ``folder`` is the one that ``quantize`` makes and takes: what is
+    there is used again. ``images`` None is allowed with ``options.random_calibration`` only.
+
+    Raises:
+        UsageError: the graph is not FP32, or no layer is left to quantise.
+        DeployError: as calibration raises.
+    """
+    require_fp32(artifact, "its INT8 form")
+    model = float_graph(artifact)
+    table = table_for(
+        folder,
+        functools.partial(runtime_session, model),
+        observed(model.graph),
+        calibration_data(artifact, images, options),
+        graph_sha256=artifact.sha256,
+        method=options.method,
+        batch=artifact.batch,
+        progress=progress,
+    )
+    _rewrite(model, options)
+    forms = Forms(
+        artifact=artifact,
+        model=model,
+        table=table,
+        options=options,
+        segments=segments(model.graph),
+    )
+    if not forms.units("block"):
+        raise UsageError("no layer is left to quantise")
+    return forms
+
+
+def calibration_data(
+    artifact: Artifact, images: ImageSet | None, options: QuantizeOptions
+) -> Pictures | Noise:
+    """Return what ``quantize`` calibrates on by the same options."""
+    if options.random_calibration or images is None:
+        return Noise(count=options.samples, seed=options.seed, preprocess=artifact.preprocess)
+    return Pictures(
+        images=sample(images, options.samples, seed=options.seed),
+        preprocess=artifact.preprocess,
+        strict=options.strict,
+    )
+
+
+def expressions_of(blocks: Iterable[str]) -> tuple[str, ...]:
+    """Return what ``QuantizeOptions.exclude`` takes to keep ``blocks`` float."""
+    return tuple(expression_of(block) for block in blocks)
+
+
+def exactly(names: Iterable[str]) -> tuple[str, ...]:
+    """Return the expression that matches these nodes and no others; none for no names."""
+    listed = "|".join(re.escape(name) for name in names)
+    return (f"^(?:{listed})$",) if listed else ()
+
+
+def chosen(units: tuple[Unit, ...], names: Sequence[str], what: str) -> tuple[Unit, ...]:
+    """Return the ``units`` of these names, all where none is named; ``what`` names the source.
+
+    Raises:
+        UsageError: a name is not one of them.
+    """
+    known = {unit.name for unit in units}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        listed = [unit.name for unit in units]
+        more = f", ... ({len(listed)} in all)" if len(listed) > _LISTED else ""
+        raise UsageError(
+            f"{what} names {unknown[0]!r}, which is nothing that is quantised here; there are: "
+            f"{', '.join(listed[:_LISTED])}{more}"
+        )
+    return tuple(unit for unit in units if not names or unit.name in names)
+
+
+def _rewrite(model: ir.Model, options: QuantizeOptions) -> None:
+    """Do to the float graph what ``quantize`` does before it inserts pairs; both are exact."""
+    padded = options.pad_channels
+    if padded is None:
+        padded, _ = pad_channels.pays_on(environment.instructions())
+    names = (
+        *(("pad-channels",) if padded else ()),
+        *(("inline-operators",) if options.quantize_all else ()),
+    )
+    passes.run(model, names)
+
+
+def _weights(node: ir.Node) -> int:
+    tensor = weight(node).const_value
+    assert tensor is not None
+    return int(tensor.size)
