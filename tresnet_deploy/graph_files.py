@@ -43,6 +43,20 @@ def load(path: Path) -> ir.Model:
         ArtifactError: it is no ONNX model, is damaged, is newer than the installed onnx, or keeps
             weights in a file that is missing, too short or outside the model's folder.
     """
+    model, problems = examine(path)
+    if problems:
+        raise problems[0]
+    return model
+
+
+def examine(path: Path) -> tuple[ir.Model, tuple[ArtifactError, ...]]:
+    """Return the graph in ``path``, and what is wrong with weights that it keeps in other files.
+
+    All weights are in memory when nothing is wrong; otherwise those of other files are not read.
+
+    Raises:
+        UsageError, ArtifactError: as :func:`load`, but for those weights.
+    """
     proto = _parse(path)
     _check_versions(proto, path)
     try:
@@ -51,15 +65,16 @@ def load(path: Path) -> ir.Model:
         raise ArtifactError(
             f"{path} is not a valid ONNX model: {_first_cause(error)}", hints=(_REMAKE,)
         ) from error
-    for tensor in _external_tensors(model):
-        _check_external(tensor, path)
+    problems = tuple(_external_problems(model, path))
+    if problems:
+        return model, problems
     _check_graph(path)
     for tensor in _external_tensors(model):
         tensor.base_dir = path.parent
     try:
-        return ir.external_data.load_to_model(model)
+        return ir.external_data.load_to_model(model), ()
     except ValueError as error:  # what onnx_ir itself holds against the file, such as a hard link
-        raise ArtifactError(f"{path}: {error}") from error
+        return model, (ArtifactError(f"{path}: {error}"),)
 
 
 def save(model: ir.Model, path: Path) -> None:
@@ -192,6 +207,14 @@ def _external_tensors(model: ir.Model) -> Iterator[ir.ExternalTensor]:
         for inner in graph.subgraphs():
             held.extend(value.const_value for value in inner.initializers.values())
         yield from (tensor for tensor in held if isinstance(tensor, ir.ExternalTensor))
+
+
+def _external_problems(model: ir.Model, path: Path) -> Iterator[ArtifactError]:
+    for tensor in _external_tensors(model):
+        try:
+            _check_external(tensor, path)
+        except ArtifactError as error:
+            yield error
 
 
 def _check_external(tensor: ir.ExternalTensor, path: Path) -> None:

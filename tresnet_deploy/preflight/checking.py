@@ -1,0 +1,76 @@
+"""A file against all rules, and against the parser of a runtime where one is installed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from tresnet_deploy import artifacts
+from tresnet_deploy.preflight import subject as subjects
+from tresnet_deploy.preflight.catalogue import BROKE, REFUSED, RULES, rule_list
+from tresnet_deploy.preflight.parser import Answer, ask
+from tresnet_deploy.preflight.reports import SEVERITIES, Finding, ParserCheck, PreflightReport
+from tresnet_deploy.preflight.rules._rule import Subject
+from tresnet_deploy.preflight.targets import PORTABLE, Capability
+
+
+def check(
+    path: Path, *, targets: Sequence[Capability] = PORTABLE, parser: bool = True
+) -> PreflightReport:
+    """Return what speaks against building TensorRT engines from the ONNX file ``path``.
+
+    ``parser`` also asks the parser of TensorRT-RTX or TensorRT, in a process of its own.
+
+    Raises:
+        UsageError: there is no such file.
+        ArtifactError: it is no ONNX model, or a damaged one.
+    """
+    found = subjects.read(path, tuple(targets))
+    answer = _answer(path, found, parser)
+    findings = [*findings_of(found), *_refusals(answer)]
+    return PreflightReport(
+        path=str(path),
+        sha256=artifacts.sha256_of(path),
+        targets=tuple(map(str, targets)),
+        findings=tuple(sorted(findings, key=lambda each: SEVERITIES.index(each.severity))),
+        rules=tuple(entry.rule for entry in rule_list().rules),
+        parser=answer.check,
+    )
+
+
+def findings_of(subject: Subject) -> Iterator[Finding]:
+    """Give the findings of the static rules, in the order of their ids."""
+    for rule in RULES:
+        for match in rule.find(subject):
+            yield Finding(
+                rule=rule.id,
+                severity=rule.severity,
+                title=rule.title,
+                message=match.message,
+                nodes=match.nodes,
+                remedy=rule.remedy,
+            )
+
+
+def _answer(path: Path, subject: Subject, parser: bool) -> Answer:
+    if not parser:
+        return Answer(check=ParserCheck(state="not asked", message="as wished"))
+    if subject.unreadable:
+        return Answer(check=ParserCheck(state="not asked", message="some weights cannot be read"))
+    return ask(path)
+
+
+def _refusals(answer: Answer) -> Iterator[Finding]:
+    if answer.check.state == "broke":
+        entry, refusals = BROKE, ((answer.check.message, ()),)
+    else:
+        entry, refusals = REFUSED, answer.refusals
+    for message, nodes in refusals:
+        yield Finding(
+            rule=entry.rule,
+            severity=entry.severity,
+            title=entry.title,
+            message=message,
+            nodes=nodes,
+            remedy=entry.remedy,
+        )
