@@ -12,6 +12,8 @@ from typing import Any, Final
 
 import numpy as np
 
+from tresnet_deploy.errors import UsageError
+
 from .. import DOMAIN
 from ..kernels import driver
 from ..kernels.plans import Launch
@@ -158,7 +160,7 @@ def _supported(operator: _Operator, position: int, descriptions: list[Any]) -> b
     if position == 0:
         try:
             element = tensors.element_of(x.type)
-        except tensors.UsageError:
+        except UsageError:
             return False
         known = tensors.formats_of(operator.name, element)
         return tensors.takes(operator.name, element) and x.format.name in known

@@ -39,7 +39,7 @@ class _Registered(nn.Module):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Register the ops, since an unpickled layer may be the first to need them."""
         operators()
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[no-untyped-call]  # torch's own
 
 
 class OperatorSpaceToDepth(_Registered, SpaceToDepth):

@@ -25,9 +25,10 @@ def space_to_depth(x: Tensor, blocksize: int) -> Tensor:
     """(N, C, H, W) -> (N, b*b*C, H/b, W/b), always a copy."""
     b = blocksize
     result = empty(depth_shape(x, b), like=x)
-    # (N, row, column, C, H/b, W/b)
-    blocks = x.unflatten(3, (-1, b)).unflatten(2, (-1, b)).permute(0, 3, 5, 1, 2, 4)
-    result.unflatten(1, (b, b, -1)).copy_(blocks)
+    n, c, h, w = x.shape
+    pixels = x.view(n, c, h // b, b, w // b, b)  # (N, C, H/b, row, W/b, column)
+    blocks = result.view(n, b, b, c, h // b, w // b)
+    blocks.copy_(pixels.permute(0, 3, 5, 1, 2, 4))  # (N, row, column, C, H/b, W/b)
     return result
 
 
@@ -35,9 +36,11 @@ def depth_to_space(x: Tensor, blocksize: int) -> Tensor:
     """(N, b*b*C, H, W) -> (N, C, H*b, W*b), always a copy."""
     b = blocksize
     result = empty(space_shape(x, b), like=x)
-    # (N, C, H, row, W, column)
-    pixels = x.unflatten(1, (b, b, -1)).permute(0, 3, 4, 1, 5, 2)
-    result.unflatten(3, (-1, b)).unflatten(2, (-1, b)).copy_(pixels)
+    n, _, h, w = x.shape
+    c = result.shape[1]
+    blocks = x.view(n, b, b, c, h, w)  # (N, row, column, C, H, W)
+    pixels = result.view(n, c, h, b, w, b)
+    pixels.copy_(blocks.permute(0, 3, 4, 1, 5, 2))  # (N, C, H, row, W, column)
     return result
 
 

@@ -10,13 +10,16 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor
 
 from .. import DOMAIN
 from . import composed, cuda
+
+if TYPE_CHECKING:
+    from torch._library.custom_ops import CustomOpDef  # torch.library gives it no name
 
 _MOVE: Final = "(Tensor x, int blocksize) -> Tensor"
 _BLUR: Final = "(Tensor x, float slope) -> Tensor"
@@ -56,7 +59,7 @@ def operators() -> Operators:
 Move = Callable[[Tensor, int], Tensor]
 
 
-def _define_move(name: str, on_cpu: Move, on_cuda: Move) -> torch.library.CustomOpDef:
+def _define_move(name: str, on_cpu: Move, on_cuda: Move) -> CustomOpDef:
     op = torch.library.custom_op(
         f"{DOMAIN}::{name}", on_cpu, mutates_args=(), device_types="cpu", schema=_MOVE
     )
@@ -70,7 +73,7 @@ def _define_move(name: str, on_cpu: Move, on_cuda: Move) -> torch.library.Custom
     return op
 
 
-def _make_gradient(*, of: torch.library.CustomOpDef, be: torch.library.CustomOpDef) -> None:
+def _make_gradient(*, of: CustomOpDef, be: CustomOpDef) -> None:
     def remember(ctx: Any, inputs: tuple[Tensor, int], output: Tensor) -> None:
         ctx.blocksize = inputs[1]
 
@@ -80,7 +83,7 @@ def _make_gradient(*, of: torch.library.CustomOpDef, be: torch.library.CustomOpD
     of.register_autograd(backward, setup_context=remember)
 
 
-def _define_blur() -> torch.library.CustomOpDef:
+def _define_blur() -> CustomOpDef:
     op = torch.library.custom_op(
         f"{DOMAIN}::blur_pool2d", composed.blur, mutates_args=(), device_types="cpu", schema=_BLUR
     )
@@ -93,7 +96,7 @@ def _define_blur() -> torch.library.CustomOpDef:
     return op
 
 
-def _define_blur_backward() -> torch.library.CustomOpDef:
+def _define_blur_backward() -> CustomOpDef:
     op = torch.library.custom_op(
         f"{DOMAIN}::blur_pool2d_backward",
         composed.blur_backward,
@@ -110,9 +113,7 @@ def _define_blur_backward() -> torch.library.CustomOpDef:
     return op
 
 
-def _differentiate_blur(
-    blur: torch.library.CustomOpDef, backward_op: torch.library.CustomOpDef
-) -> None:
+def _differentiate_blur(blur: CustomOpDef, backward_op: CustomOpDef) -> None:
     def remember(ctx: Any, inputs: tuple[Tensor, float], output: Tensor) -> None:
         x, ctx.slope = inputs
         ctx.height, ctx.width = x.shape[2:]
@@ -125,9 +126,7 @@ def _differentiate_blur(
     blur.register_autograd(backward, setup_context=remember)
 
 
-def _differentiate_blur_backward(
-    backward_op: torch.library.CustomOpDef, blur: torch.library.CustomOpDef
-) -> None:
+def _differentiate_blur_backward(backward_op: CustomOpDef, blur: CustomOpDef) -> None:
     """Give second derivatives: the backward pass is linear in the gradient it is handed."""
 
     def remember(
