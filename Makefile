@@ -3,8 +3,9 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN     = $(VENV)/bin
 STAMP   = $(VENV)/.installed
+GPU     = .venv-gpu
 
-.PHONY: setup abn demo test test-fast lint types bench clean
+.PHONY: setup abn demo test test-fast test-gpu lint types bench clean
 
 setup: $(STAMP)
 
@@ -27,6 +28,15 @@ test: $(STAMP) lint types
 test-fast: $(STAMP)
 	$(BIN)/python -m pytest -q -m "not slow"
 
+test-gpu:  ## on a machine with an NVIDIA GPU: all that needs one; fails without, prints a table
+	@command -v nvidia-smi >/dev/null || { echo "test-gpu: no NVIDIA driver here: there is no nvidia-smi"; exit 1; }
+	$(PYTHON) -m venv $(GPU)
+	$(GPU)/bin/python -m pip install --quiet --constraint constraints.txt torch==2.13.0
+	$(GPU)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[dev,tensorrt]'
+	$(GPU)/bin/python -m pip uninstall --quiet --yes onnxruntime  # onnxruntime-gpu has its files
+	$(GPU)/bin/python -m pip install --quiet 'onnxruntime-gpu>=1.23,<2'
+	PYTHONPATH=tests/gpu $(GPU)/bin/python -m pytest -p gpu_gate -m gpu
+
 lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -42,4 +52,4 @@ bench: $(STAMP)  ## minutes each, two quiet cores wanted
 	$(BIN)/python bench/paper_claims.py
 
 clean:
-	rm -rf $(VENV) build demo *.egg-info
+	rm -rf $(VENV) $(GPU) build demo *.egg-info
