@@ -42,7 +42,7 @@ def test_each_backend_shows_its_precisions_version_and_state(command, machine) -
     done = command("doctor")
     assert done.code == 0
     rows = {line.split()[0]: line for line in done.out.splitlines() if line.strip()}
-    assert rows["fast"].split() == ["fast", "yes", "-", "-", "yes", "2.1", "CPU", "usable"]
+    assert rows["fast"].split() == ["fast", "yes", "-", "-", "yes", "-", "2.1", "CPU", "usable"]
     assert rows["gone"].endswith("no module named gone")
 
 
