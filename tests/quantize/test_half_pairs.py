@@ -3,11 +3,11 @@
 import numpy as np
 import onnx
 import onnx_ir as ir
-import onnxruntime
 import pytest
 
 from tresnet_deploy import passes
-from tresnet_deploy.contracts import Array
+from tresnet_deploy.backends import onnxruntime
+from tresnet_deploy.contracts import Array, run
 from tresnet_deploy.precision.half import BF16_OPSET, FP16_PAIRS_OPSET, to_half
 from tresnet_deploy.precision.pairs import insert
 from tresnet_deploy.precision.placement import ALL_ROLES, DEFAULT_ROLES, place
@@ -118,13 +118,9 @@ def test_onnx_runtime_runs_the_fp16_remainder(quantized: Network, images: Array,
     wanted = evaluated(model, images)
     to_half(model, FP16)
     onnx.checker.check_model(ir.to_proto(model), full_check=True)
-    session = onnxruntime.InferenceSession(
-        ir.to_proto(model).SerializeToString(),
-        providers=["CPUExecutionProvider"],
-        # It quantises biases by the product of two FP16 scales, which becomes 0.
-        disabled_optimizers=["WeightBiasQuantization"],
-    )
-    (found,) = session.run(None, {"images": images})
+    session = onnxruntime.session_of(model)
+    found = run(session, {"images": images})["logits"]
+    session.close()
     assert found.dtype == np.float32
     assert snr_db(found, wanted) > 30
 

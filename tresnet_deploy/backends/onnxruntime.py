@@ -100,7 +100,9 @@ def load(artifact: Artifact) -> OnnxRuntimeSession:
     """
     options = _engine.options_of(artifact, Options, backend=_NAME)
     trust.check_before_loading(artifact)
-    return OnnxRuntimeSession(str(artifact.path), options=options, batch=artifact.batch)
+    return OnnxRuntimeSession(
+        str(artifact.path), options=options, batch=artifact.batch, int8=artifact.precision != "fp8"
+    )
 
 
 def showing(artifact: Artifact, names: Sequence[str]) -> OnnxRuntimeSession:
@@ -136,5 +138,19 @@ def session_of(
         if name not in present:
             proto.graph.output.add(name=name)
     return OnnxRuntimeSession(
-        proto.SerializeToString(), options=options or Options(), spinning=spinning
+        proto.SerializeToString(),
+        options=options or Options(),
+        spinning=spinning,
+        int8=not any(_scales_other_than_int8(node) for node in model.graph),
+    )
+
+
+def _scales_other_than_int8(node: onnx_ir.Node) -> bool:
+    """Whether ``node`` makes FP8 numbers, or integers of other floats than FP32."""
+    if node.op_type != "QuantizeLinear":
+        return False
+    scale, steps = node.inputs[1], node.outputs[0]
+    return (scale is not None and scale.dtype != onnx_ir.DataType.FLOAT) or steps.dtype not in (
+        onnx_ir.DataType.INT8,
+        onnx_ir.DataType.UINT8,
     )

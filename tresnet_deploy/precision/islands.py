@@ -83,4 +83,4 @@ def _too_large(value: ir.Value) -> str:
     if value.dtype != ir.DataType.FLOAT or value.const_value is None:
         return ""
     largest = float(np.abs(value.const_value.numpy()).max(initial=0.0))
-    return f"the weight {value.name} reaches {largest:.4g}" if largest > FP16_MAX else ""
+    return f"the constant {value.name} reaches {largest:.4g}" if largest > FP16_MAX else ""
