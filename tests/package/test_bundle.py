@@ -72,6 +72,12 @@ def test_every_file_but_the_manifest_has_its_hash(bundle: Path) -> None:
     assert {digest.name for digest in packed.files} == names(bundle) - {manifest.NAME}
 
 
+def test_no_path_of_the_maker_travels_along(bundle: Path, openvino_engine: Artifact) -> None:
+    place = str(Path(openvino_engine.source.location).parent)
+    texts = [path.read_text("utf-8") for path in bundle.rglob("*.json")]
+    assert not any(place in text for text in texts)
+
+
 def test_what_is_missing_for_a_comparison_is_said(
     openvino_engine: Artifact, tmp_path: Path
 ) -> None:

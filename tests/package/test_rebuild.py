@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tresnet_deploy import artifacts, packaging, parity, trust
-from tresnet_deploy.contracts import Artifact
+from tresnet_deploy.contracts import Artifact, FileDigest
 from tresnet_deploy.errors import ArtifactError, ImageError, UnavailableError, UsageError
 from tresnet_deploy.images import demo_images, sample
 from tresnet_deploy.packaging import Wish, manifest
@@ -26,10 +26,10 @@ def bundle(openvino_engine: Artifact, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture(scope="module")
-def bare(openvino_engine: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a bundle without images and weights, as a folder."""
+def bare(onnxruntime_engine: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a bundle without images and weights, as a folder; its engine is built quickly."""
     path = tmp_path_factory.mktemp("bundles") / "demo.bundle"
-    packaging.pack(openvino_engine, path)
+    packaging.pack(onnxruntime_engine, path)
     return path
 
 
@@ -76,27 +76,23 @@ def test_graph_and_weights_lie_beside_the_engine(rebuilt: packaging.Rebuilt) -> 
     assert artifacts.sha256_of(weights) == graph.source.sha256
 
 
-def test_another_backend_takes_its_own_options(bare: Path, tmp_path: Path) -> None:
+def test_another_backend_takes_its_own_options(bundle: Path, tmp_path: Path) -> None:
     wish = Wish(backend="onnxruntime", options={"threads": "1"}, compare=False)
-    done = packaging.rebuild(bare, tmp_path, wish)
+    done = packaging.rebuild(bundle, tmp_path, wish)
     assert done.engine.backend == "onnxruntime"
     assert done.engine.settings["onnxruntime.threads"] == 1
-    assert done.parity is None
     assert done.not_compared == "it was not asked for"
 
 
-def test_without_weights_it_says_why_it_was_not_compared(bare: Path, tmp_path: Path) -> None:
-    done = packaging.rebuild(bare, tmp_path)
-    assert done.parity is None
-    assert done.not_compared == "the bundle holds no weights: pack it with --weights"
-
-
-def test_a_rebuild_is_not_repeated_over_its_own_engine(bare: Path, tmp_path: Path) -> None:
-    wish = Wish(compare=False)
-    first = packaging.rebuild(bare, tmp_path, wish)
+def test_a_rebuild_without_weights_says_so_and_is_not_repeated_over_its_own_engine(
+    bare: Path, tmp_path: Path
+) -> None:
+    first = packaging.rebuild(bare, tmp_path)
+    assert first.parity is None
+    assert first.not_compared == "the bundle holds no weights: pack it with --weights"
     with pytest.raises(UsageError, match="already"):
-        packaging.rebuild(bare, tmp_path, wish)
-    again = packaging.rebuild(bare, tmp_path, wish, overwrite=True)
+        packaging.rebuild(bare, tmp_path)
+    again = packaging.rebuild(bare, tmp_path, overwrite=True)
     assert again.engine.created > first.engine.created
 
 
@@ -135,30 +131,30 @@ def test_a_damaged_bundle_builds_nothing(bare: Path, tmp_path: Path) -> None:
 
 
 def test_a_packed_pickle_is_not_trusted_because_the_bundle_says_so(
-    bare: Path, tmp_path: Path
+    bare: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """The same run shows that a machine without PyTorch still rebuilds."""
     own = Path(shutil.copytree(bare, tmp_path / "own"))
     packed = manifest.read(own)
     graph = artifacts.read(own / packed.graph)
-    source = dataclasses.replace(graph.source, trust_pickle=True)
+    weights = own / "tresnet.weights.pth"
+    weights.write_bytes(b"a pickle that runs code")
+    source = dataclasses.replace(
+        graph.source, sha256=artifacts.sha256_of(weights), trust_pickle=True
+    )
     sidecar = artifacts.sidecar_of(graph.path)
     sidecar.write_bytes(artifacts.to_json(dataclasses.replace(graph, source=source)))
     files = tuple(
-        dataclasses.replace(each, sha256=artifacts.sha256_of(own / each.name))
-        for each in packed.files
+        FileDigest(name=name, sha256=artifacts.sha256_of(own / name))
+        for name in (*(each.name for each in packed.files), weights.name)
     )
-    manifest.write(dataclasses.replace(packed, files=files), own)
-    done = packaging.rebuild(own, tmp_path / "there", Wish(compare=False))
-    assert done.engine.source.trust_pickle is False
+    manifest.write(dataclasses.replace(packed, files=files, weights=weights.name), own)
 
-
-def test_a_machine_without_pytorch_still_rebuilds(
-    bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
     def missing(*_arguments: object, **_named: object) -> None:
         raise UnavailableError("PyTorch is not installed")
 
     monkeypatch.setattr(parity, "prove", missing)
-    done = packaging.rebuild(bundle, tmp_path)
+    done = packaging.rebuild(own, tmp_path / "there")
     assert done.not_compared == "PyTorch is not installed"
-    assert done.engine.path.is_file()
+    assert done.engine.source.trust_pickle is False
+    assert done.engine.source.location == str(tmp_path / "there" / weights.name)

@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from tresnet_deploy import artifacts, folders
+from tresnet_deploy import artifacts, folders, seals
 from tresnet_deploy.contracts import Artifact, Batch, CalibrationTable, FileDigest, Labels, Scalar
 from tresnet_deploy.errors import ArtifactError, UsageError
 from tresnet_deploy.images import ImageSet
@@ -97,8 +97,7 @@ def _filled(
     """Copy everything into ``folder`` and write the manifest last."""
     notes: list[str] = []
     shutil.copyfile(graph.path, folder / graph.path.name)
-    sidecar = artifacts.sidecar_of(graph.path)
-    shutil.copyfile(sidecar, folder / sidecar.name)
+    artifacts.sidecar_of(folder / graph.path.name).write_bytes(travelling(graph))
     found = verdict_of(engine)
     described = BundleManifest(
         engine=engine.path.name,
@@ -122,7 +121,7 @@ def _filled(
     if found is not None:
         shutil.copyfile(engine.path.with_name(_PARITY), folder / _PARITY)
     else:
-        notes.append("the engine was not compared with its weights: tresnet-deploy compare")
+        notes.append(f"{engine.path.name} was not compared with its weights here: rebuild does it")
     whole = dataclasses.replace(described, files=tuple(_digests(folder)))
     manifest.write(whole, folder)
     return Packed(path=target, manifest=whole, notes=tuple(notes))
@@ -133,6 +132,14 @@ def _digests(folder: Path) -> Iterator[FileDigest]:
         if path.is_file():
             name = path.relative_to(folder).as_posix()
             yield FileDigest(name=name, sha256=artifacts.sha256_of(path))
+
+
+def travelling(artifact: Artifact) -> bytes:
+    """Return the sidecar of ``artifact`` for other machines: a path there says nothing."""
+    source = artifact.source
+    if source.kind == "file":
+        source = dataclasses.replace(source, location=Path(source.location).name)
+    return seals.sealed(artifacts.to_json(dataclasses.replace(artifact, source=source)))
 
 
 def _options_of(engine: Artifact) -> dict[str, Scalar]:

@@ -16,12 +16,12 @@ from typing import Final
 
 import numpy as np
 
-from tresnet_deploy import artifacts, folders, scoring, trust
+from tresnet_deploy import folders, scoring, trust
 from tresnet_deploy.contracts import Array, Artifact, FileDigest
 from tresnet_deploy.errors import GateError, RunError, UsageError
 from tresnet_deploy.images import ImageSet, batches, default_images
 from tresnet_deploy.inspection import verdict_of
-from tresnet_deploy.packaging.bundle import label_lines
+from tresnet_deploy.packaging.bundle import label_lines, travelling
 from tresnet_deploy.packaging.config import (
     CONFIG,
     LABELS,
@@ -83,7 +83,7 @@ def write(
         (staging / CONFIG).write_text(config, "utf-8")
         if engine.labels.names:
             (staging / LABELS).write_text(label_lines(engine.labels), "utf-8")
-        (staging / _ORIGIN).write_bytes(artifacts.sidecar_of(engine.path).read_bytes())
+        (staging / _ORIGIN).write_bytes(travelling(engine))
         proof = _proved(engine, served, serving, images)
     model = FileDigest(name=f"{_VERSION}/{served.path.name}", sha256=served.sha256)
     return Repository(
