@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
@@ -304,6 +305,15 @@ def test_a_runtime_cache_that_cannot_be_written_costs_no_answer(
     assert bench.world.memory == {}
 
 
+def test_a_runtime_cache_that_cannot_be_read_is_made_anew_with_a_warning(
+    opened: Open, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench = opened(kind="tensorrt_rtx", runtime_cache=str(tmp_path))
+    assert "could not be read" in caplog.text
+    bench.session.close()
+    assert "could not be written" in caplog.text
+
+
 def test_a_runtime_without_a_runtime_cache_refuses_one(opened: Open) -> None:
     with pytest.raises(UsageError, match=r"runtime_cache is for TensorRT-RTX; TensorRT 11\.4\.0"):
         opened(runtime_cache="kernels")
@@ -421,14 +431,27 @@ def test_close_gives_everything_back_once(opened: Open) -> None:
             act()
 
 
-def test_close_gives_back_the_rest_when_one_call_fails(opened: Open) -> None:
+def test_close_gives_back_the_rest_when_one_call_fails(
+    opened: Open, caplog: pytest.LogCaptureFixture
+) -> None:
     bench = opened()
     bench.session.bind({"images": images()})
     bench.cuda.fails_at = "destroy event"
-    with pytest.raises(RunError, match="destroy event"):
-        bench.session.close()
+    bench.session.close()
+    assert "while a session was closed: CUDA failed: destroy event" in caplog.text
     assert bench.world.memory == {}
     assert bench.world.calls[-1] == "destroy stream"
+
+
+def test_what_failed_first_is_what_is_raised_though_closing_fails_too(opened: Open) -> None:
+    bench = opened(Plan(refuses=frozenset({"execute_async_v3"})))
+    bench.session.bind({"images": images()})
+    bench.cuda.fails_at = "free"
+    with (
+        pytest.raises(RunError, match=r"failed at execute_async_v3\(\)"),
+        contextlib.closing(bench.session),
+    ):
+        bench.session.step()
 
 
 def test_memory_that_runs_out_while_binding_is_given_back_by_close(opened: Open) -> None:

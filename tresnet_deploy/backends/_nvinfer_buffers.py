@@ -70,6 +70,6 @@ class Buffers:
 
     def _free(self, name: str) -> None:
         held = self._held.pop(name)
-        self._cuda.free(held.address)
         if held.host.size:
             self._cuda.free_pinned(held.host)
+        self._cuda.free(held.address)

@@ -128,18 +128,22 @@ class LoadedEngine:
             )
         mark = self.log.mark()
         cache = self.log.must(config.create_runtime_cache(), "create_runtime_cache()", mark=mark)
-        if path.is_file():
-            self._cached = path.read_bytes()
-            if not cache.deserialize(self._cached):  # of another driver, GPU or version
-                _log.warning(
-                    "%s is of no use here and is made anew: %s", path, self.log.reason(mark)
-                )
-                self.log.must(cache.reset(), "reset() of the runtime cache", mark=mark)
-                self._cached = b""
+        self._cached = _bytes_of(path)
+        if self._cached and not cache.deserialize(self._cached):  # of another driver, GPU, version
+            _log.warning("%s is of no use here and is made anew: %s", path, self.log.reason(mark))
+            self.log.must(cache.reset(), "reset() of the runtime cache", mark=mark)
+            self._cached = b""
         self.log.must(config.set_runtime_cache(cache), "set_runtime_cache()", mark=mark)
         self._cache = cache
 
-    def save_cache(self) -> None:
+    def close(self) -> None:
+        """Write the runtime cache, and drop context, engine and loader, each before its maker."""
+        self._save_cache()
+        self.context = self._cache = None
+        self.engine = None
+        self._loader = None
+
+    def _save_cache(self) -> None:
         """Write the kernels that were compiled since, so that the next start needs not.
 
         A cache that cannot be written costs time, not answers: it is a warning.
@@ -204,6 +208,17 @@ class LoadedEngine:
     def _range(self, index: int, names: Mapping[str, Shape]) -> dict[str, tuple[Shape, ...]]:
         found = {name: self.engine.get_tensor_profile_shape(name, index) for name in names}
         return {name: tuple(map(tuple, shapes)) for name, shapes in found.items()}
+
+
+def _bytes_of(path: Path) -> bytes:
+    """Return what a runtime cache holds, nothing where there is none that can be read."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        _log.warning("the runtime cache %s could not be read: %s", path, error)
+        return b""
 
 
 def _loader(runtime: ModuleType, log: Log) -> Any:

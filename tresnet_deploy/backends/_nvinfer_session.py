@@ -7,6 +7,8 @@ take the device's own time. Not run on a GPU yet; all of it is driven against a 
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from contextlib import ExitStack
 from types import ModuleType
 
@@ -15,7 +17,9 @@ from tresnet_deploy.backends._feeds import bound, check
 from tresnet_deploy.backends._nvinfer_buffers import Buffers
 from tresnet_deploy.backends._nvinfer_engine import LoadedEngine, RunOptions, Shape
 from tresnet_deploy.contracts import Array, Batch, Feeds
-from tresnet_deploy.errors import RunError
+from tresnet_deploy.errors import DeployError, RunError
+
+_log = logging.getLogger(__name__)
 
 
 def open_session(
@@ -68,19 +72,34 @@ class NvinferSession:
         self._engine: LoadedEngine | None = engine
         self._closing = ExitStack()
         self._stream = cuda.stream()
-        self._closing.callback(cuda.destroy_stream, self._stream)
+        self._later(cuda.destroy_stream, self._stream)
         self._start, self._end = self._event(), self._event()
         self._buffers = Buffers(cuda, self._stream)
-        self._closing.callback(self._buffers.close)
-        self._closing.callback(engine.save_cache)
+        self._later(self._buffers.close)
+        self._later(engine.close)
+        self._later(self._drop_graph)
         self._graph: Handle | None = None
         self._shapes: dict[str, Shape] | None = None
         self._stepped: bool | None = None
 
     def _event(self) -> Handle:
         event = self._cuda.event()
-        self._closing.callback(self._cuda.destroy_event, event)
+        self._later(self._cuda.destroy_event, event)
         return event
+
+    def _later(self, give_back: Callable[..., None], *what: Handle) -> None:
+        """Call ``give_back`` when the session closes, the latest first, whatever the others do.
+
+        A GPU that failed fails in all that follows, and the first error is the one to read.
+        """
+
+        def quietly() -> None:
+            try:
+                give_back(*what)
+            except DeployError as error:
+                _log.warning("while a session was closed: %s", error.message)
+
+        self._closing.callback(quietly)
 
     def bind(self, feeds: Feeds) -> None:
         """Copy ``feeds`` to the device, and set shapes and addresses where they are new.
@@ -219,9 +238,6 @@ class NvinferSession:
         return {spec.name: self._buffers.taken(spec.name) for spec in self.outputs}
 
     def close(self) -> None:
-        """Write the runtime cache, give back all memory, and drop the engine; once is enough."""
-        if self._engine is None:
-            return
-        self._closing.callback(self._drop_graph)
+        """Write the runtime cache, drop the engine, and give back all memory; once is enough."""
         self._engine = self._shapes = self._stepped = None
         self._closing.close()

@@ -58,5 +58,6 @@ class ReportData:
         return tuple(row for row in rows if (row.scenario, row.batch) == (scenario, batch))
 
     def row(self, scenario: str, batch: int) -> BenchmarkRow | None:
-        """Return the subject's own row."""
-        return next((row for row in self.rows(scenario, batch) if self.is_subject(row)), None)
+        """Return the subject's own row, of two ways to run it the faster one."""
+        mine = (row for row in self.rows(scenario, batch) if self.is_subject(row))
+        return max(mine, key=lambda row: row.images_per_s, default=None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jinja2
 
 from tresnet_deploy import __version__
-from tresnet_deploy.report import origin, proof, speed, verdict
+from tresnet_deploy.report import gpu, origin, proof, speed, verdict
 from tresnet_deploy.report.data import ReportData
 
 
@@ -33,6 +33,7 @@ def render(data: ReportData) -> str:
         speed_charts=speed.speed_charts(data),
         latency_chart=speed.latency_chart(data),
         sweep=speed.sweep(data),
+        gpu=gpu.gpu_part(data),
         stage_chart=proof.stage_chart(data),
         accuracy_chart=proof.accuracy_chart(data),
         gates=proof.gates(data),
