@@ -1,7 +1,9 @@
 """Options that commands share: batch ranges, talk and silence, progress, output."""
 
 import logging
+import re
 import sys
+import time
 from collections.abc import Callable
 
 import click
@@ -110,3 +112,13 @@ def test_no_bar_is_drawn_when_quiet(
     with _options.progress_bar(quiet=True) as progress:
         progress(1, 2, "calibrate")
     assert capsys.readouterr().err == ""
+
+
+def test_the_time_on_a_bar_moves_while_a_step_says_nothing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    with _options.progress_bar(quiet=False) as progress:
+        progress(0, 2, "building")
+        time.sleep(2.3)
+    assert re.search(r"building.*00:0[1-9]", capsys.readouterr().err)

@@ -10,8 +10,9 @@ import functools
 import logging
 import re
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -136,27 +137,57 @@ def overwrite(function: F) -> F:
 
 @contextmanager
 def progress_bar(*, quiet: bool) -> Iterator[Progress]:
-    """Give a :class:`Progress` drawing bars on stderr; silent when quiet or not a terminal."""
+    """Give a :class:`Progress` drawing bars on stderr; silent when quiet or not a terminal.
+
+    The time on a bar moves each second, also while a step is silent for minutes.
+    """
     from tqdm import tqdm
 
     bars: dict[str, Any] = {}
+    lock = threading.Lock()
+    hidden = quiet or not sys.stderr.isatty()
 
     def show(done: int, total: int | None, what: str) -> None:
-        if what not in bars:
-            close()
-            hidden = quiet or not sys.stderr.isatty()
-            bars[what] = tqdm(total=total, desc=what, unit="", leave=False, disable=hidden)
-        bars[what].update(done - bars[what].n)
+        with lock:
+            if what not in bars:
+                close()
+                bars[what] = tqdm(total=total, desc=what, unit="", leave=False, disable=hidden)
+            bars[what].update(done - bars[what].n)
 
     def close() -> None:
         for bar in bars.values():
             bar.close()
         bars.clear()
 
+    def redraw() -> None:
+        with lock:
+            for bar in bars.values():
+                bar.refresh()
+
+    with nullcontext() if hidden else _each_second(redraw):
+        try:
+            yield show
+        finally:
+            with lock:
+                close()
+
+
+@contextmanager
+def _each_second(act: Callable[[], None]) -> Iterator[None]:
+    """Call ``act`` once a second, from a thread of its own, until the block ends."""
+    ended = threading.Event()
+
+    def run() -> None:
+        while not ended.wait(1):
+            act()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
     try:
-        yield show
+        yield
     finally:
-        close()
+        ended.set()
+        thread.join()
 
 
 def say(message: str) -> None:
