@@ -140,7 +140,8 @@ class CudaPython:
         size = int(np.prod(shape)) * np.dtype(dtype).itemsize
         address = int(self._call("cudaMallocHost", size))
         memory = (ctypes.c_ubyte * size).from_address(address)
-        return np.frombuffer(memory, dtype).reshape(shape)
+        array: Array = np.frombuffer(memoryview(memory), dtype).reshape(shape)
+        return array
 
     def free_pinned(self, array: Array) -> None:
         """Give page-locked memory back."""

@@ -72,8 +72,8 @@ class PyTorchCudaSession:
         self._options = options
         with _cuda_errors():
             self._free = torch.cuda.mem_get_info()[0]
-            self._start = torch.cuda.Event(enable_timing=True)
-            self._end = torch.cuda.Event(enable_timing=True)
+            self._start = _event()
+            self._end = _event()
             self._module: Callable[..., Any] | None = _prepared(module, options)
         self._pinned: tuple[Tensor, ...] | None = None
         self._bound: tuple[Tensor, ...] = ()
@@ -160,6 +160,10 @@ class _HalfInside(nn.Module):
         return scores.float()
 
 
+def _event() -> torch.cuda.Event:
+    return torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+
+
 def _prepared(module: nn.Module, options: CudaOptions) -> Callable[..., Any]:
     own = copy.deepcopy(module).to(_DEVICE)
     if options.compute == "fp16":
@@ -177,16 +181,18 @@ def _prepared(module: nn.Module, options: CudaOptions) -> Callable[..., Any]:
 def _settings(options: CudaOptions) -> Iterator[None]:
     """Set what PyTorch keeps for the whole process, as other rungs run in between."""
     precision = "tf32" if options.tf32 else "ieee"
-    matmul, convolution = torch.backends.cuda.matmul, torch.backends.cudnn.conv
-    before = (matmul.fp32_precision, convolution.fp32_precision, torch.backends.cudnn.benchmark)
+    # cudnn is a module that swaps its own class for one with these attributes.
+    cudnn: Any = torch.backends.cudnn
+    matmul, convolution = torch.backends.cuda.matmul, cudnn.conv
+    before = (matmul.fp32_precision, convolution.fp32_precision, cudnn.benchmark)
     matmul.fp32_precision = convolution.fp32_precision = precision
-    torch.backends.cudnn.benchmark = True
+    cudnn.benchmark = True
     amp = torch.autocast(_DEVICE, torch.float16, enabled=options.compute == "amp")
     try:
         with torch.inference_mode(), amp:
             yield
     finally:
-        matmul.fp32_precision, convolution.fp32_precision, torch.backends.cudnn.benchmark = before
+        matmul.fp32_precision, convolution.fp32_precision, cudnn.benchmark = before
 
 
 @contextmanager
