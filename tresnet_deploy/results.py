@@ -118,7 +118,10 @@ class StageParity:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ParityReport:
-    """Every stage against eager FP32 PyTorch with the original weights, on the same images."""
+    """Every stage against eager FP32 PyTorch with the original weights, on the same images.
+
+    ``block_images`` is how many of them the blocks of the stages were compared on.
+    """
 
     reference: str
     architecture: str
@@ -129,6 +132,7 @@ class ParityReport:
     reference_accuracy: Accuracy | None = None
     skipped: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    block_images: int = 0
     schema_version: int = SCHEMA_VERSION
 
 

@@ -41,6 +41,7 @@ from tresnet_deploy.contracts import (
     TensorSpec,
 )
 from tresnet_deploy.errors import BuildError, RunError
+from tresnet_deploy.passes import clip_relu
 
 READS: Final = "onnx"
 WRITES: Final = ".openvino.xml"
@@ -179,6 +180,9 @@ def load(artifact: Artifact) -> OpenVinoSession:
 def showing(artifact: Artifact, names: Sequence[str]) -> OpenVinoSession:
     """Load an engine or an ONNX artefact so that its inner tensors ``names`` are fetched as well.
 
+    They follow the outputs in the order of ``names``; those that a pass has replaced have another
+    name.
+
     Raises:
         ArtifactError: it is another backend's engine, or damaged.
         RunError: OpenVINO refuses the file, or it has no such tensor.
@@ -189,10 +193,15 @@ def showing(artifact: Artifact, names: Sequence[str]) -> OpenVinoSession:
             model = _read_onnx(artifact.path, (_INLINE,))
         else:
             model = openvino.Core().read_model(artifact.path)
-        model.add_outputs(list(names))
+        known = {each for op in model.get_ops() for out in op.outputs() for each in out.get_names()}
+        shown = [name if name in known else f"{name}{clip_relu.CLIPPED}" for name in names]
+        missing = [name for name, found in zip(names, shown, strict=True) if found not in known]
+        if missing:
+            raise RunError(f"OpenVINO has fused {missing[0]} with what follows")
+        model.add_outputs(shown)
     except RuntimeError as error:
         raise RunError(f"OpenVINO cannot show these tensors: {error}") from error
-    inner = tuple(TensorSpec(name=name, dtype="float32", shape=()) for name in names)
+    inner = tuple(TensorSpec(name=name, dtype="float32", shape=()) for name in shown)
     return OpenVinoSession(
         model,
         inputs=artifact.inputs,

@@ -7,7 +7,9 @@ from typing import Final
 
 import click
 
+from tresnet_deploy.cli._blame_text import text as blame_text
 from tresnet_deploy.cli._tables import percent, percent_span, table
+from tresnet_deploy.contracts import CALIBRATED
 from tresnet_deploy.errors import GateError
 from tresnet_deploy.results import Accuracy, Gate, ParityReport, StageParity
 
@@ -47,6 +49,8 @@ def _sections(report: ParityReport) -> Iterator[str]:
         yield _gates(stage)
     if report.stages[-1].flips:
         yield _flips(report.stages[-1])
+    if any(stage.blocks for stage in report.stages):
+        yield blame_text(report)
     colour = "green" if report.verdict == "pass" else "red"
     yield f"verdict: {click.style(report.verdict, fg=colour, bold=True)}"
 
@@ -141,8 +145,9 @@ def _flips(stage: StageParity) -> str:
 
 def _ways_out(stage: StageParity, where: str) -> tuple[str, ...]:
     ways = []
-    if stage.precision == "int8":
-        ways += ["--int8 --calibration-data DIR --overwrite", "--precision bf16"]
+    if stage.precision in CALIBRATED:
+        what = "--int8" if stage.precision == "int8" else f"--precision {stage.precision}"
+        ways += [f"{what} --calibration-data DIR --overwrite", "--precision bf16"]
     if stage.precision in ("fp16", "bf16"):
         ways.append("--precision fp32")
     return tuple(f"tresnet-deploy build-engine {way}{where}" for way in ways)

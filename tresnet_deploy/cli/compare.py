@@ -66,6 +66,7 @@ Default gates
     type=SHARE,
     help="Probability from which CF1 and OF1 count a label.  [default: 0.5]",
 )
+@click.option("--blame/--no-blame", default=False, help="Also show in which block accuracy goes.")
 @output_folder
 @output_format
 @talkative
@@ -81,6 +82,7 @@ def command(
     max_drop: float | None,
     max_error: float | None,
     threshold: float | None,
+    blame: bool,
     folder: Path,
     output_format: str,
     quiet: bool,
@@ -124,6 +126,7 @@ def command(
             chosen,
             folder=models[0].path.parent,
             settings=settings,
+            blame=blame,
             progress=progress,
             quiet=quiet,
         )

@@ -22,6 +22,7 @@ _GRAPH_NAMES: Final = {
     "fp16": "FP16 ONNX",
     "bf16": "BF16 ONNX",
     "int8": "Q/DQ ONNX",
+    "fp8": "FP8 Q/DQ ONNX",
 }
 
 _FP16_ON_CPUS: Final = (
@@ -32,10 +33,14 @@ _FP16_ON_CPUS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lineage:
-    """The reference and all stages, in the order of the flow; ``notes`` name what is missing."""
+    """The reference and all stages, in the order of the flow; ``notes`` name what is missing.
+
+    ``files`` are those of the stages that have one.
+    """
 
     reference: Stage
     stages: tuple[Stage, ...]
+    files: tuple[Artifact, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -93,6 +98,7 @@ def opened(engines: tuple[Artifact, ...], *, quiet: bool = False) -> Iterator[Li
         yield Lineage(
             reference=reference,
             stages=(deploy_form, *(_stage(found, files.found, held) for found in files.found)),
+            files=tuple(files.found),
             notes=tuple(dict.fromkeys(files.notes)),
         )
 

@@ -9,6 +9,8 @@ from typing import Final
 from tresnet_deploy.artifacts import to_json, write_whole
 from tresnet_deploy.contracts import Artifact, Progress, no_progress
 from tresnet_deploy.images import ImageSet
+from tresnet_deploy.parity.blame import IMAGES as BLAMED
+from tresnet_deploy.parity.blame import blame as blame_blocks
 from tresnet_deploy.parity.comparing import Settings, compare
 from tresnet_deploy.parity.lineage import opened
 from tresnet_deploy.results import ParityReport
@@ -23,13 +25,14 @@ def prove(
     *,
     folder: Path,
     settings: Settings | None = None,
+    blame: bool = False,
     progress: Progress = no_progress,
     quiet: bool = False,
 ) -> ParityReport:
     """Compare ``engines`` and all files on the way to them with eager FP32 on ``images``.
 
     The report is written to ``folder``/parity.json whatever its verdict, and what Polygraphy reads
-    to ``folder``/parity.
+    to ``folder``/parity. ``blame`` also compares the output of each block, on a few of the images.
 
     Raises:
         DeployError: as :func:`tresnet_deploy.parity.lineage.opened` and
@@ -46,5 +49,28 @@ def prove(
             progress=progress,
         )
     report = replace(report, notes=(*report.notes, *lineage.notes))
+    if blame:
+        report = _blamed(report, lineage.files, images, progress=progress, quiet=quiet)
     write_whole(folder / REPORT, to_json(report))
     return report
+
+
+def _blamed(
+    report: ParityReport,
+    files: tuple[Artifact, ...],
+    images: ImageSet,
+    *,
+    progress: Progress,
+    quiet: bool,
+) -> ParityReport:
+    """Return ``report`` with the blocks of each stage."""
+    few = replace(images, files=images.files[:BLAMED])
+    found = blame_blocks(files, few, progress=progress, quiet=quiet)
+    return replace(
+        report,
+        stages=tuple(
+            replace(stage, blocks=found.blocks.get(stage.file, ())) for stage in report.stages
+        ),
+        notes=(*report.notes, *found.notes),
+        block_images=found.images,
+    )

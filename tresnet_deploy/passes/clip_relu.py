@@ -20,6 +20,9 @@ import onnx_ir as ir
 from tresnet_deploy.contracts import Outcome, Refusal
 from tresnet_deploy.passes import _graph
 
+CLIPPED: Final = "/clipped"
+"""What the name of a ReLU's output has got at its end where this pass has replaced it."""
+
 _SCALE: Final = 1  # indices among the inputs of both operators
 _ZERO_POINT: Final = 2
 _INT8_MAX: Final = 127
@@ -70,7 +73,7 @@ def _clip(relu: ir.Node, quantize: ir.Node) -> None:
     value, integers = relu.outputs[0], quantize.outputs[0]
     clip = ir.node("Clip", [relu.inputs[0]], name=f"{_graph.name_of(relu)}/Clip")
     clipped = clip.outputs[0]
-    clipped.name, clipped.shape, clipped.type = f"{value.name}/clipped", value.shape, value.type
+    clipped.name, clipped.shape, clipped.type = f"{value.name}{CLIPPED}", value.shape, value.type
     graph = relu.graph
     assert graph is not None
     graph.insert_after(relu, clip)
