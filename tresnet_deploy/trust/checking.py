@@ -19,7 +19,7 @@ from tresnet_deploy.errors import (
 from tresnet_deploy.trust import files, machine
 from tresnet_deploy.trust.headers import PlanHeader, described_beginning, read_header
 from tresnet_deploy.trust.machine import Machine
-from tresnet_deploy.trust.reports import Finding, TrustReport, Verdict
+from tresnet_deploy.trust.reports import Finding, Outcome, TrustReport, Verdict
 
 _REBUILD: Final = "tresnet-deploy build-engine"
 _PLAN_SUFFIXES: Final = (".engine", ".plan", ".trt")
@@ -134,7 +134,7 @@ def _without_sidecar(path: Path) -> TrustReport:
         detail = f"a plan of {header.runtime} {header.version_text}"
         cut = header.size is not None and header.size != size
         more = f"; it has {size} bytes, and its header says {header.size}" if cut else ""
-        outcome = "bad" if cut else "note"
+        outcome: Outcome = "bad" if cut else "note"
         found = (*found, Finding(check="header", outcome=outcome, detail=detail + more))
     elif path.suffix in _PLAN_SUFFIXES:
         detail = f"{path} is no TensorRT plan: {described_beginning(path)}"
