@@ -2,10 +2,7 @@
 
 import copy
 import pickle
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
@@ -17,6 +14,7 @@ from tresnet_deploy.plugins.kernels import Source, host, plans
 from tresnet_deploy.plugins.torch_ops import composed, cuda, operators
 
 from tresnet import create
+from tresnet.architecture import Architecture, Head
 from tresnet.layers import BlurPool2d, SpaceToDepth
 from tresnet_deploy import tracing
 from tresnet_deploy.errors import UsageError
@@ -77,8 +75,9 @@ def test_a_result_never_shares_memory_with_its_input(shape: tuple[int, ...]) -> 
     assert y.untyped_storage().data_ptr() != x.untyped_storage().data_ptr()
 
 
-@pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize("slope", SLOPES)
+@pytest.mark.parametrize(
+    ("size", "slope"), [((2, 2), 1.0), ((2, 3), 0.1), ((3, 3), 1.0), ((4, 5), 0.1)]
+)
 def test_the_gradient_of_the_blur_is_right(size: tuple[int, int], slope: float) -> None:
     x = away_from_zero(1, 2, *size)
     assert torch.autograd.gradcheck(lambda x: operators().blur_pool2d(x, slope), x)
@@ -86,7 +85,7 @@ def test_the_gradient_of_the_blur_is_right(size: tuple[int, int], slope: float) 
 
 @pytest.mark.parametrize("slope", SLOPES)
 def test_the_second_derivative_of_the_blur_is_right(slope: float) -> None:
-    x = away_from_zero(1, 2, 4, 5)
+    x = away_from_zero(1, 2, 3, 2)
     assert torch.autograd.gradgradcheck(lambda x: operators().blur_pool2d(x, slope), x)
 
 
@@ -141,9 +140,10 @@ def test_a_network_compiles_without_a_graph_break() -> None:
 
 
 def test_a_whole_network_trains_and_answers_as_before() -> None:
-    plain = create("m", width_factor=0.25, classes=5, norm="batchnorm")
+    architecture = Architecture(width=16, depths=(1, 1, 1, 1), head=Head.linear(5))
+    plain = create(architecture, norm="batchnorm")
     swapped = torch_ops.use_custom_ops(copy.deepcopy(plain))
-    x = torch.randn(2, 3, 64, 64)
+    x = torch.randn(2, 3, 32, 32)
     assert list(swapped.state_dict()) == list(plain.state_dict())
     for network in (plain, swapped):
         network(x).sum().backward()
@@ -164,20 +164,15 @@ def test_swapping_is_undone_and_survives_a_copy() -> None:
     ]
 
 
-def test_a_pickled_layer_brings_its_ops_along(tmp_path: Path) -> None:
-    layer = torch_ops.OperatorBlurPool2d(3)
-    path = tmp_path / "layer.pickle"
-    path.write_bytes(pickle.dumps(layer))
-    program = f"""
-import pickle, torch
-from pathlib import Path
-layer = pickle.loads(Path({str(path)!r}).read_bytes())
-print(tuple(layer(torch.zeros(1, 3, 8, 8)).shape))
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False
-    )
-    assert done.stdout.strip() == "(1, 3, 4, 4)", done.stderr
+def test_a_pickled_layer_registers_its_ops_where_it_is_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    saved = pickle.dumps(torch_ops.OperatorBlurPool2d(3))
+    registered: list[bool] = []
+    monkeypatch.setattr(torch_ops, "operators", lambda: registered.append(True))
+    layer = pickle.loads(saved)
+    assert registered == [True]
+    assert layer(torch.zeros(1, 3, 8, 8)).shape == (1, 3, 4, 4)
 
 
 def test_a_network_with_custom_ops_exports_as_any_other() -> None:
