@@ -264,11 +264,13 @@ def layers_of(kind: Kind, path: Path, *, batch: Batch) -> str | None:
     224 px where the file does not say.
 
     Raises:
-        UsageError: there is no such file.
+        UsageError: there is no such file, or its first input is a scalar.
         ArtifactError: the ONNX file is damaged.
         BuildError: the runtime refuses the graph.
     """
     inputs, _ = graph_files.tensor_specs(graph_files.load(path))
+    if not inputs or not inputs[0].shape:
+        raise UsageError(f"{path} takes no batch: its first input has no dimension")
     fixed = inputs[0].shape[0]
     asked = Batch(min=fixed, opt=fixed, max=fixed) if isinstance(fixed, int) else batch
     with tempfile.TemporaryDirectory(prefix="tresnet-deploy-") as folder:

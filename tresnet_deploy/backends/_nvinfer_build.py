@@ -124,6 +124,6 @@ def with_sides(spec: TensorSpec, preprocess: Preprocess) -> TensorSpec:
     first = 1 if preprocess.layout == "uint8-nhwc" else 2  # the axis of the height
     shape = list(spec.shape)
     for axis, side in enumerate(sides, first):
-        if isinstance(shape[axis], str):
+        if axis < len(shape) and isinstance(shape[axis], str):
             shape[axis] = side
     return dataclasses.replace(spec, shape=tuple(shape))

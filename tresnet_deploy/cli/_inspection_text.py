@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from tresnet_deploy.cli._fusion_text import fusion_text
 from tresnet_deploy.cli._tables import percent, table
 from tresnet_deploy.contracts import Artifact, Preprocess, Probe, TensorSpec
 from tresnet_deploy.inspection import (
@@ -22,13 +23,22 @@ _PRECISIONS = ("fp32", "fp16", "bf16", "int8", "fp8")
 Facts = Iterable[tuple[str, str]]
 
 
-def file_text(report: FileReport) -> str:
-    """Return one fact a line; what was decided comes with its reason."""
+def file_text(report: FileReport, *, kernels: bool = False) -> str:
+    """Return one fact a line; what was decided comes with its reason.
+
+    ``kernels`` also lists each kernel that is known.
+    """
     if isinstance(report, CheckpointReport):
         return facts(_checkpoint(report))
     if isinstance(report, GraphReport):
-        return f"{facts(_graph(report))}\n\n{_operators(report)}"
-    return facts(_engine(report))
+        parts = [facts(_graph(report)), _operators(report)]
+    else:
+        parts = [facts(_engine(report))]
+    if report.layers is not None:
+        parts.append(fusion_text(report.layers, kernels=kernels))
+    elif kernels:
+        parts.append("Kernels\n\nnot known: its backend names none")
+    return "\n\n".join(parts)
 
 
 def machine_text(report: MachineReport) -> str:

@@ -25,6 +25,7 @@ from tresnet_deploy.fusions.reports import (
     KernelFinding,
     KernelTensor,
 )
+from tresnet_deploy.fusions.wording import computes, place_of
 
 __all__ = [
     "EXTRA",
@@ -37,8 +38,10 @@ __all__ = [
     "KernelFinding",
     "KernelTensor",
     "companion_of",
+    "computes",
     "facts_of",
     "parse",
+    "place_of",
     "read",
 ]
 

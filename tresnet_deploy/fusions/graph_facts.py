@@ -34,10 +34,15 @@ def facts_of(model: ir.Model) -> GraphFacts:
 def _named(model: ir.Model) -> Iterator[tuple[str, ir.Node]]:
     """Give each node under the parser's name: INNER | CALL (FUNCTION) inside of a function."""
     for node in ir.traversal.RecursiveGraphIterator(model.graph):
-        yield node.name or "", node
-        function = model.functions.get(node.op_identifier())
-        for inner in function or ():
-            yield f"{inner.name} | {node.name} ({node.op_type})", inner
+        name = _name(node)
+        yield name, node
+        for inner in model.functions.get(node.op_identifier()) or ():
+            yield f"{_name(inner)} | {name} ({node.op_type})", inner
+
+
+def _name(node: ir.Node) -> str:
+    """Return the name of ``node``, or the one that the parser makes for it."""
+    return node.name or f"node_of_{node.outputs[0].name}"
 
 
 def _activations(graph: ir.Graph) -> Iterator[tuple[str, str]]:
@@ -46,4 +51,4 @@ def _activations(graph: ir.Graph) -> Iterator[tuple[str, str]]:
             continue
         users = node.outputs[0].consumers()
         if len(users) == 1 and users[0].op_type in ACTIVATIONS:
-            yield node.name or "", users[0].name or ""
+            yield _name(node), _name(users[0])

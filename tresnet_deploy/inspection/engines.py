@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from tresnet_deploy import artifacts
+from tresnet_deploy import artifacts, fusions
 from tresnet_deploy.contracts import Artifact, FileDigest, Probe
 from tresnet_deploy.errors import ArtifactError, UnavailableError, UsageError
 from tresnet_deploy.inspection.machine import probe
@@ -32,7 +32,15 @@ def inspect_engine(path: Path) -> EngineReport:
         parents=tuple(_parent(path, parent) for parent in artifact.parents),
         runtime=_runtime(artifact),
         verdict=verdict_of(artifact),
+        layers=_layers(artifact),
     )
+
+
+def _layers(artifact: Artifact) -> fusions.FusionReport | None:
+    try:
+        return fusions.read(artifact)
+    except ArtifactError as error:  # of another version: the engine itself may be good
+        return fusions.FusionReport(source="none", reason=error.message)
 
 
 def _parent(engine: Path, parent: FileDigest) -> ParentState:

@@ -18,13 +18,18 @@ _SAFETENSORS_BRACE: Final = 8  # its JSON header starts behind a length of 8 byt
 _ONNX_FIRST_BYTE: Final = b"\x08"  # the tag of ModelProto.ir_version, always written first
 
 
-def inspect(path: Path, *, trust_pickle: bool = False) -> FileReport:
+def inspect(path: Path, *, trust_pickle: bool = False, fused_layers: bool = False) -> FileReport:
     """Return what the file, or timm hub folder, at ``path`` is.
 
+    ``fused_layers`` builds a throw-away engine of an ONNX file, to report its kernels; those of an
+    engine are reported in any case.
+
     Raises:
-        UsageError: there is no such file.
+        UsageError: there is no such file, or ``fused_layers`` is asked of a checkpoint.
         ArtifactError: it is damaged, or not what its sidecar says.
-        UnavailableError: it cannot be read, or it is a checkpoint and PyTorch is missing.
+        UnavailableError: it cannot be read, or it is a checkpoint and PyTorch is missing, or
+            TensorRT-RTX is to build and is missing.
+        BuildError: TensorRT-RTX refuses the graph.
         TResNetError: it is no TResNet's checkpoint; or its pickle would run code, and
             ``trust_pickle`` is False.
     """
@@ -32,7 +37,12 @@ def inspect(path: Path, *, trust_pickle: bool = False) -> FileReport:
     if kind == "engine":
         return inspect_engine(path)
     if kind == "onnx":
-        return inspect_graph(path)
+        return inspect_graph(path, fused_layers=fused_layers)
+    if fused_layers:
+        raise UsageError(
+            f"{path} is a checkpoint, which has no kernels: engines have",
+            hints=(f"tresnet-deploy export --checkpoint {path}",),
+        )
     return inspect_checkpoint(path, trust_pickle=trust_pickle)
 
 

@@ -8,19 +8,27 @@ from typing import Final
 
 import onnx_ir as ir
 
-from tresnet_deploy import artifacts, graph_files
+from tresnet_deploy import artifacts, fusions, graph_files
+from tresnet_deploy.contracts import Batch
 from tresnet_deploy.inspection.reports import FunctionCount, GraphReport, OperatorCount
+from tresnet_deploy.registry import BACKENDS
 
 _MIB: Final = 2**20
 _STANDARD_DOMAINS: Final = ("", "ai.onnx")
+_BUILDER: Final = "tensorrt-rtx"  # it builds without a GPU, and says what it fused
 
 
-def inspect_graph(path: Path) -> GraphReport:
+def inspect_graph(path: Path, *, fused_layers: bool = False) -> GraphReport:
     """Return what the ONNX file ``path`` holds.
+
+    ``fused_layers`` builds an engine of it with TensorRT-RTX, whose kernels are reported, and
+    throws it away.
 
     Raises:
         UsageError: there is no such file.
         ArtifactError: it is damaged or hostile, or not what its sidecar says.
+        UnavailableError: TensorRT-RTX is to build and is not installed.
+        BuildError: TensorRT-RTX refuses the graph.
     """
     model = graph_files.load(path)
     inputs, outputs = graph_files.tensor_specs(model)
@@ -56,7 +64,13 @@ def inspect_graph(path: Path) -> GraphReport:
         dequantize_nodes=operators["DequantizeLinear"],
         metadata=foreign,
         artifact=graph_files.artifact_of(path) if made_here else None,
+        layers=_layers(path, model) if fused_layers else None,
     )
+
+
+def _layers(path: Path, model: ir.Model) -> fusions.FusionReport:
+    text: str | None = BACKENDS.load(_BUILDER).layers_of(path, batch=Batch())
+    return fusions.parse(text, fusions.facts_of(model))
 
 
 def _name(node: ir.Node) -> str:

@@ -14,6 +14,7 @@ from tresnet_deploy.contracts import (
     Probe,
     TensorSpec,
 )
+from tresnet_deploy.fusions import FusionReport
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +75,8 @@ class GraphReport:
     """An ONNX file, ours or anybody's; ``artifact`` is None where it does not say how it was made.
 
     ``opsets`` maps domains to versions ("" is ONNX itself). ``operators`` are those of the graph
-    and its subgraphs, most frequent first; bodies of ``functions`` are not counted.
+    and its subgraphs, most frequent first; bodies of ``functions`` are not counted. ``layers`` are
+    the kernels of an engine that was made for this report and thrown away, where that was asked.
     """
 
     path: str
@@ -92,6 +94,7 @@ class GraphReport:
     dequantize_nodes: int
     metadata: Mapping[str, str]
     artifact: Artifact | None
+    layers: FusionReport | None = None
     kind: Literal["onnx"] = "onnx"
     schema_version: int = SCHEMA_VERSION
 
@@ -121,7 +124,8 @@ class Verdict:
 class EngineReport:
     """An engine and its origin; ``runtime`` says whether it can be loaded here.
 
-    ``verdict`` is None until ``compare`` has seen this file.
+    ``verdict`` is None until ``compare`` has seen this file. ``layers`` are the kernels that its
+    builder named, None where it names none.
     """
 
     path: str
@@ -130,6 +134,7 @@ class EngineReport:
     parents: tuple[ParentState, ...]
     runtime: Probe
     verdict: Verdict | None
+    layers: FusionReport | None = None
     kind: Literal["engine"] = "engine"
     schema_version: int = SCHEMA_VERSION
 
