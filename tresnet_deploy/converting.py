@@ -10,10 +10,17 @@ from pathlib import Path
 from typing import Final
 
 from tresnet_deploy import __version__, artifacts
-from tresnet_deploy.contracts import Artifact, Precision, Progress, Scalar, no_progress
+from tresnet_deploy.contracts import (
+    CALIBRATED,
+    Artifact,
+    Precision,
+    Progress,
+    Scalar,
+    no_progress,
+)
 from tresnet_deploy.errors import ArtifactError, UsageError
-from tresnet_deploy.images import ImageSet, dataset_digest, sample
-from tresnet_deploy.quantize import QuantizeOptions, convert, quantize
+from tresnet_deploy.images import ImageSet
+from tresnet_deploy.quantize import AUTO, QuantizeOptions, convert, digests, quantize
 
 _PAD: Final = "pad_channels"
 
@@ -43,7 +50,8 @@ def converted(
 ) -> Converted:
     """Return ``artifact`` in ``precision``: itself, a fitting file of ``folder``, or a new one.
 
-    ``images`` are for calibration; None with ``options.random_calibration`` only.
+    ``images`` are for calibration, and for the ranges that FP16 has to hold; None with
+    ``options.random_calibration`` or without calibration only.
 
     Raises:
         UsageError: ``artifact`` is neither in that precision nor FP32, or another file has the name
@@ -66,18 +74,19 @@ def converted(
         return Converted(artifact=existing, reused=True)
     if target.exists() and not overwrite:
         raise _other(target)
-    if precision == "int8":
+    if precision in ("int8", "fp8"):
         made = quantize(
             artifact,
             target,
             images=images,
             options=options,
+            precision=precision,
             overwrite=overwrite,
             progress=progress,
         )
     else:
         assert precision != "fp32"
-        made = convert(artifact, target, precision=precision, overwrite=overwrite)
+        made = convert(artifact, target, precision=precision, images=images, overwrite=overwrite)
     return Converted(artifact=made, reused=False)
 
 
@@ -106,7 +115,7 @@ def _fits(
     made_from = existing.parents[0].sha256 if existing.parents else None
     if (made_from, existing.versions.get("tresnet-deploy")) != (artifact.sha256, __version__):
         return False
-    if existing.precision != "int8":
+    if existing.precision not in CALIBRATED:
         return True
     wanted = _settings(images, options)
     return all(existing.settings.get(name) == value for name, value in wanted.items())
@@ -114,18 +123,25 @@ def _fits(
 
 def _settings(images: ImageSet | None, options: QuantizeOptions) -> dict[str, Scalar]:
     """Return what quantize would record, as far as it decides the result."""
+    asked = options.recipe()
     wanted: dict[str, Scalar] = {
-        "method": options.method,
         "seed": options.seed,
         "exclude": " ".join(options.exclude),
         "quantize_all": options.quantize_all,
         "random_calibration": options.random_calibration,
     }
+    if options.method == AUTO:
+        wanted["chosen_by"] = AUTO
+        fixed = (options.equalize, options.bias_correction, options.weights)
+    else:
+        wanted["method"] = options.method
+        fixed = (asked.equalize, asked.bias_correction, asked.weights)
+    names = ("equalize", "bias_correction", "weights")
+    wanted |= {name: value for name, value in zip(names, fixed, strict=True) if value is not None}
     if options.pad_channels is not None:
         wanted[_PAD] = options.pad_channels
     if images is not None:
-        drawn = sample(images, options.samples, seed=options.seed)
-        wanted["calibration_sha256"] = dataset_digest(drawn)
+        wanted |= digests(images, options)
     else:
         wanted["calibration_images"] = options.samples
     return wanted

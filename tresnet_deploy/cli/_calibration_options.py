@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
@@ -26,6 +26,9 @@ class Calibration:
     calibration_data: Path | None
     calibration_samples: int
     method: str
+    equalize: bool | None
+    bias_correction: bool | None
+    weight_range: Literal["max", "mse"] | None
     exclude: tuple[str, ...]
     quantize_all: bool
     random_calibration: bool
@@ -49,6 +52,9 @@ class Calibration:
             strict=self.strict,
             random_calibration=self.random_calibration,
             pad_channels=self.pad_int8,
+            equalize=self.equalize,
+            bias_correction=self.bias_correction,
+            weights=self.weight_range,
         )
 
     def images(self, artifact: Artifact) -> ImageSet | None:
@@ -88,7 +94,24 @@ _OPTIONS = (
         "--method",
         default="mse",
         show_default=True,
-        help="How ranges are found: entropy, minmax, mse or percentile.",
+        help="How ranges are found: auto (measures them), entropy, minmax, moving-average, mse or "
+        "percentile.",
+    ),
+    click.option(
+        "--equalize/--no-equalize",
+        default=None,
+        help="Level the channels of activations first, exactly.  [default: no; auto measures it]",
+    ),
+    click.option(
+        "--bias-correction/--no-bias-correction",
+        default=None,
+        help="Take each layer's mean error out of its bias.  [default: no; auto measures it]",
+    ),
+    click.option(
+        "--weight-range",
+        type=click.Choice(["max", "mse"]),
+        default=None,
+        help="Where a channel of weights saturates.  [default: max; auto measures it]",
     ),
     click.option(
         "--exclude",

@@ -1,4 +1,4 @@
-"""FP32 to INT8, FP16 or bf16: the steps from an ONNX artefact to a typed one.
+"""FP32 to INT8, FP8, FP16 or bf16: the steps from an ONNX artefact to a typed one.
 
    FP32 graph --calibrate, or a cached table--> ranges --place, insert--> Q/DQ graph --check--> file
    FP32 graph --type the layers------------------------------------> half graph --check--> file
@@ -6,9 +6,20 @@
 A file appears only when a runtime has run it beside the FP32 graph on a few images.
 """
 
+from tresnet_deploy.quantize.drawing import digests
 from tresnet_deploy.quantize.graphs import OpenSession
 from tresnet_deploy.quantize.half import Half, convert
 from tresnet_deploy.quantize.int8 import quantize
-from tresnet_deploy.quantize.options import DEFAULT_SAMPLES, QuantizeOptions
+from tresnet_deploy.quantize.options import AUTO, DEFAULT_SAMPLES, QuantizeOptions, Recipe
 
-__all__ = ["DEFAULT_SAMPLES", "Half", "OpenSession", "QuantizeOptions", "convert", "quantize"]
+__all__ = [
+    "AUTO",
+    "DEFAULT_SAMPLES",
+    "Half",
+    "OpenSession",
+    "QuantizeOptions",
+    "Recipe",
+    "convert",
+    "digests",
+    "quantize",
+]

@@ -1,36 +1,23 @@
-"""FP32 to INT8: from an ONNX artefact and images to one with Q/DQ pairs."""
+"""FP32 to INT8 or FP8: from an ONNX artefact and images to one with Q/DQ pairs."""
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import logging
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
-import onnx_ir as ir
-
-from tresnet_deploy import artifacts, environment, graph_files, passes
-from tresnet_deploy.calibration import Data, Noise, Pictures, dead_tensors, table_for
-from tresnet_deploy.contracts import (
-    Artifact,
-    CalibrationTable,
-    Progress,
-    Scalar,
-    no_progress,
-)
+from tresnet_deploy import artifacts, graph_files
+from tresnet_deploy.calibration import Data, Noise, Pictures, warn
+from tresnet_deploy.contracts import Artifact, Progress, no_progress
 from tresnet_deploy.errors import UsageError
-from tresnet_deploy.images import ImageSet, sample
-from tresnet_deploy.passes import pad_channels
+from tresnet_deploy.images import ImageSet
 from tresnet_deploy.precision import checking
-from tresnet_deploy.precision.pairs import insert
-from tresnet_deploy.precision.placement import (
-    ALL_ROLES,
-    DEFAULT_ROLES,
-    Placement,
-    observed,
-    place,
-)
+from tresnet_deploy.precision.grids import FP8, INT8, Grid
+from tresnet_deploy.precision.placement import place
+from tresnet_deploy.quantize import auto, input_check
+from tresnet_deploy.quantize.drawing import Drawn, drawn
 from tresnet_deploy.quantize.graphs import (
     OpenSession,
     child,
@@ -38,9 +25,13 @@ from tresnet_deploy.quantize.graphs import (
     require_fp32,
     runtime_session,
 )
+from tresnet_deploy.quantize.making import Job, Made, make, prepared, tables
 from tresnet_deploy.quantize.options import QuantizeOptions
+from tresnet_deploy.quantize.trials import COMPANION, Trials
 
-_INLINE: Final = "inline-operators"
+Coded = Literal["int8", "fp8"]
+
+_GRIDS: Final[Mapping[Coded, Grid]] = {"int8": INT8, "fp8": FP8}
 
 _log = logging.getLogger(__name__)
 
@@ -51,16 +42,18 @@ def quantize(
     *,
     images: ImageSet | None,
     options: QuantizeOptions,
+    precision: Coded = "int8",
     overwrite: bool = False,
     open_session: OpenSession | None = None,
     progress: Progress = no_progress,
 ) -> Artifact:
-    """Write the INT8 form of the FP32 ONNX ``artifact`` to ``target`` and return it.
+    """Write the INT8 or FP8 form of the FP32 ONNX ``artifact`` to ``target`` and return it.
 
     ``images`` None is allowed with ``random_calibration`` only. The calibration table is kept in
     ``calibration/`` beside ``target`` and reused for the same graph, images, preprocessing, method
     and version. ``open_session`` None takes ONNX Runtime. What the user should know (few images,
-    skipped ones, dead activations) is logged as warnings.
+    skipped ones, dead activations) is logged as warnings. With the method "auto" the recipes that
+    were measured are a companion of the file, named by ``trials.COMPANION``.
 
     Raises:
         UsageError: the graph is not FP32, an option contradicts it, or ``target`` exists.
@@ -68,84 +61,76 @@ def quantize(
         UnavailableError: ONNX Runtime is missing, or the folder cannot be written.
         QuantizeError: activations or outputs are NaN or infinite.
     """
-    require_fp32(artifact, "INT8")
-    data = _data(artifact, images, options)
-    opened = open_session or runtime_session
+    require_fp32(artifact, precision.upper())
+    sets = None if options.random_calibration else drawn(_required(images), options)
+    data = _data(artifact, sets, options)
+    companion = target.with_name(f"{target.name}{COMPANION}")
     with artifacts.publishing(target, overwrite=overwrite) as staging:
         model = float_graph(artifact)
         place(model.graph, exclude=options.exclude)  # refuses a wrong --exclude before any work
-        for note in images.notes if images else ():
+        for note in images.notes if images and sets else ():
             _log.warning("%s", note)
-        table = table_for(
-            target.parent,
-            functools.partial(opened, model),
-            observed(model.graph),
-            data,
-            graph_sha256=artifact.sha256,
-            method=options.method,
-            batch=artifact.batch,
+        job = Job(
+            artifact=artifact,
+            model=model,
+            data=data,
+            options=options,
+            grid=_GRIDS[precision],
+            folder=target.parent,
+            open_session=open_session or runtime_session,
             progress=progress,
         )
-        quantized = model.clone()
-        settings = _quantize(quantized, table, options)
-        done = child(artifact, staging.path, step="quantize", precision="int8", settings=settings)
-        graph_files.embed(quantized, done)
-        graph_files.save(quantized, staging.path)
-        found = checking.compare(opened(model, ()), opened(quantized, ()), data, artifact.batch)
-        return staging.finish(dataclasses.replace(done, verified=str(found)))
+        for finding in input_check.findings(job):
+            _log.warning("%s", finding)
+        made, trials = _made(job, sets)
+        warn(made.table)
+        if trials is None:
+            if overwrite:
+                companion.unlink(missing_ok=True)  # of an earlier file of this name
+        else:
+            staging.path.with_name(companion.name).write_bytes(artifacts.to_json(trials))
+        return _saved(job, made, staging, precision)
 
 
-def _data(artifact: Artifact, images: ImageSet | None, options: QuantizeOptions) -> Data:
-    if options.random_calibration:
-        return Noise(count=options.samples, seed=options.seed, preprocess=artifact.preprocess)
+def _made(job: Job, sets: Drawn | None) -> tuple[Made, Trials | None]:
+    if sets is not None and sets.held_out is not None:
+        made, trials = auto.choose(job, sets.held_out)
+        measured = {"held_out_images": trials.images, "held_out_sha256": trials.images_sha256}
+        made = dataclasses.replace(made, settings={**made.settings, **measured})
+        _log.info("of %d recipes the best is: %s", len(trials.trials), made.recipe)
+        return made, trials
+    recipe = job.options.recipe()
+    graph = prepared(job, equalized=recipe.equalize)
+    (table,) = tables(job, graph, (recipe.method,))
+    return make(job, graph, table, recipe), None
+
+
+def _saved(job: Job, made: Made, staging: artifacts.Staging, precision: Coded) -> Artifact:
+    """Write the graph, run it beside the float one, and publish both file and sidecar."""
+    done = child(
+        job.artifact, staging.path, step="quantize", precision=precision, settings=made.settings
+    )
+    graph_files.embed(made.model, done)
+    graph_files.save(made.model, staging.path)
+    found = checking.compare(
+        job.open_session(job.model, ()),
+        job.open_session(made.model, ()),
+        job.data,
+        job.artifact.batch,
+    )
+    return staging.finish(dataclasses.replace(done, verified=str(found)))
+
+
+def _required(images: ImageSet | None) -> ImageSet:
     if images is None:
         raise UsageError(
             "there are no images to calibrate on",
             hints=("--calibration-data DIR", "--random-calibration, for speed without accuracy"),
         )
-    return Pictures(
-        images=sample(images, options.samples, seed=options.seed),
-        preprocess=artifact.preprocess,
-        strict=options.strict,
-    )
+    return images
 
 
-def _quantize(
-    model: ir.Model, table: CalibrationTable, options: QuantizeOptions
-) -> dict[str, Scalar]:
-    """Insert the pairs into ``model`` in place and return the settings to record."""
-    padded = options.pad_channels
-    if padded is None:
-        padded, reason = pad_channels.pays_on(environment.instructions())
-        _log.debug("pad-channels: %s", reason)
-    if padded:
-        passes.run(model, ("pad-channels",))
-    if options.quantize_all:
-        passes.run(model, (_INLINE,))  # a call of BlurPool2d has no convolution to quantise
-    placement = place(
-        model.graph,
-        which=ALL_ROLES if options.quantize_all else DEFAULT_ROLES,
-        exclude=options.exclude,
-        dead=dead_tensors(table),
-    )
-    if not placement.layers:
-        raise UsageError("no layer is left to quantise")
-    insert(model, placement, {entry.tensor: entry.amax for entry in table.ranges})
-    return _settings(options, table, placement, padded=padded)
-
-
-def _settings(
-    options: QuantizeOptions, table: CalibrationTable, placement: Placement, *, padded: bool
-) -> dict[str, Scalar]:
-    return {
-        "method": options.method,
-        "calibration_images": table.images,
-        "calibration_sha256": table.dataset_sha256,
-        "seed": options.seed,
-        "exclude": " ".join(options.exclude),
-        "quantize_all": options.quantize_all,
-        "random_calibration": options.random_calibration,
-        "int8_layers": len(placement.layers),
-        "int8_activations": len(placement.activations),
-        **({"pad_channels": True} if padded else {}),
-    }
+def _data(artifact: Artifact, sets: Drawn | None, options: QuantizeOptions) -> Data:
+    if sets is None:
+        return Noise(count=options.samples, seed=options.seed, preprocess=artifact.preprocess)
+    return Pictures(images=sets.calibration, preprocess=artifact.preprocess, strict=options.strict)
