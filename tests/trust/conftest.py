@@ -3,6 +3,7 @@
 import struct
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,9 +45,9 @@ def plan(
     return bytes(head)
 
 
-def machine(*gpus: Gpu, instructions: tuple[str, ...] = (), **versions: str) -> Machine:
-    """Return a machine with these GPUs and runtimes."""
-    return Machine(gpus=gpus, instructions=instructions, versions={**VERSIONS, **versions})
+def machine(*gpus: Gpu, version: str = VERSIONS["tensorrt-rtx"], **more: Any) -> Machine:
+    """Return a machine with these GPUs and this version of the engine's runtime."""
+    return Machine(gpus=gpus, version=version, **more)
 
 
 @pytest.fixture

@@ -9,13 +9,23 @@ from typing import Any
 
 import pytest
 
-from tresnet_deploy import artifacts, trust
+from tresnet_deploy import artifacts, gpus, trust
 from tresnet_deploy.contracts import Artifact
 from tresnet_deploy.errors import ArtifactError, ElsewhereError, UnavailableError, UsageError
 from tresnet_deploy.gpus import Gpu
 from tresnet_deploy.trust import Machine, TrustReport
 
-from .conftest import ADA, CPU, HOPPER, PLAN_BYTES, TURING, MakeEngine, machine, plan
+from .conftest import (
+    ADA,
+    CPU,
+    HOPPER,
+    PLAN_BYTES,
+    TURING,
+    VERSIONS,
+    MakeEngine,
+    machine,
+    plan,
+)
 
 OPENVINO: dict[str, Any] = {"data": b"<net/>", "suffix": ".xml", "device": CPU, "companion": True}
 
@@ -25,6 +35,10 @@ def edit(artifact: Artifact, change: Callable[[dict[str, Any]], object]) -> None
     fields = json.loads(sidecar.read_bytes())
     change(fields)
     sidecar.write_text(json.dumps(fields))
+
+
+def cpu(*instructions: str, version: str = VERSIONS["openvino"]) -> Machine:
+    return Machine(instructions=instructions, version=version)
 
 
 def outcome(report: TrustReport, check: str) -> str:
@@ -42,7 +56,7 @@ def test_an_engine_that_fits_the_machine_is_compatible(make_engine: MakeEngine) 
 
 def test_an_engine_for_cpus_is_compatible_where_its_runtime_is(make_engine: MakeEngine) -> None:
     engine = make_engine("openvino", **OPENVINO)
-    here = machine(instructions=("AVX2", "AVX-512 bf16"))
+    here = cpu("AVX2", "AVX-512 bf16")
     assert trust.examine(engine.path, here).verdict == "compatible"
 
 
@@ -136,7 +150,7 @@ def test_a_companion_that_changed_is_refused(make_engine: MakeEngine) -> None:
     ("here", "reason"),
     [
         (machine(TURING), "built for compute capability 8.0, 8.6, 8.9; here is Tesla T4"),
-        (machine(ADA, **{"tensorrt-rtx": "1.6.0"}), "a plan runs only in the version that built"),
+        (machine(ADA, version="1.6.0"), "a plan runs only in the version that built"),
     ],
     ids=["GPU", "version"],
 )
@@ -177,7 +191,7 @@ def test_a_tensorrt_plan_wants_its_own_version(
 ) -> None:
     data = plan(b"ftrt", version=(11, 4, 0, 12))
     engine = make_engine("tensorrt", data, device=str(ADA), **settings)
-    here = machine(ADA, tensorrt=installed)
+    here = machine(ADA, version=installed)
     assert trust.examine(engine.path, here).verdict == verdict
 
 
@@ -199,12 +213,29 @@ def test_a_tensorrt_plan_wants_the_capability_that_it_was_built_on(
     data = plan(b"ftrt", version=(11, 4, 0, 12))
     settings = {"tensorrt.hardware_compatible": level}
     engine = make_engine("tensorrt", data, device=str(ADA), **settings)
-    assert trust.examine(engine.path, machine(gpu)).verdict == verdict
+    here = machine(gpu, version=VERSIONS["tensorrt"])
+    assert trust.examine(engine.path, here).verdict == verdict
 
 
 def test_a_plan_of_an_unknown_gpu_is_left_to_the_runtime(make_engine: MakeEngine) -> None:
     engine = make_engine("tensorrt", plan(b"ftrt", version=(11, 4, 0, 12)), device="a GPU")
-    assert trust.examine(engine.path, machine(ADA)).verdict == "cannot tell"
+    here = machine(ADA, version=VERSIONS["tensorrt"])
+    assert trust.examine(engine.path, here).verdict == "cannot tell"
+
+
+@pytest.mark.parametrize(("driver", "verdict"), [("13.1", "compatible"), ("12.9", "incompatible")])
+def test_a_driver_must_run_the_runtime_s_cuda(
+    make_engine: MakeEngine, driver: str, verdict: str
+) -> None:
+    report = trust.examine(make_engine().path, machine(ADA, driver=driver, cuda=13))
+    assert report.verdict == verdict
+    assert outcome(report, "driver") == ("ok" if verdict == "compatible" else "bad")
+
+
+def test_this_machine_is_asked_only_for_what_an_engine_needs() -> None:
+    assert Machine.here("openvino").version is not None
+    assert Machine.here("no such backend").version is None
+    assert Machine.here("tensorrt-rtx").gpus == gpus.visible()
 
 
 @pytest.mark.parametrize(
@@ -215,20 +246,20 @@ def test_a_portable_file_is_read_by_newer_runtimes(
     make_engine: MakeEngine, installed: str, verdict: str
 ) -> None:
     engine = make_engine("openvino", **OPENVINO)
-    here = machine(instructions=("AVX2", "AVX-512 bf16"), openvino=installed)
+    here = cpu("AVX2", "AVX-512 bf16", version=installed)
     assert trust.examine(engine.path, here).verdict == verdict
 
 
 def test_a_runtime_that_is_not_installed_is_named(make_engine: MakeEngine) -> None:
     engine = make_engine("openvino", **OPENVINO)
-    report = trust.examine(engine.path, Machine(versions={}))
+    report = trust.examine(engine.path, Machine(version=None))
     assert report.verdict == "cannot tell"
     assert report.reasons == ("openvino is not installed here",)
 
 
 def test_a_processor_with_less_instructions_is_worth_a_note(make_engine: MakeEngine) -> None:
     engine = make_engine("openvino", **OPENVINO)
-    report = trust.examine(engine.path, machine(instructions=("AVX2",)))
+    report = trust.examine(engine.path, cpu("AVX2"))
     assert report.verdict == "compatible"
     assert outcome(report, "processor") == "note"
 

@@ -17,7 +17,15 @@ from tempfile import TemporaryDirectory
 from typing import Final
 
 from tresnet_deploy import artifacts, folders, seals
-from tresnet_deploy.contracts import Artifact, Batch, CalibrationTable, FileDigest, Labels, Scalar
+from tresnet_deploy.contracts import (
+    CALIBRATED,
+    Artifact,
+    Batch,
+    CalibrationTable,
+    FileDigest,
+    Labels,
+    Scalar,
+)
 from tresnet_deploy.errors import ArtifactError, UsageError
 from tresnet_deploy.images import ImageSet
 from tresnet_deploy.inspection import verdict_of
@@ -153,8 +161,8 @@ def _options_of(engine: Artifact) -> dict[str, Scalar]:
 
 
 def _table(graph: Artifact, folder: Path, notes: list[str]) -> str | None:
-    """Copy the calibration table of an INT8 graph and return its name in the bundle."""
-    if graph.precision != "int8":
+    """Copy the calibration table of a Q/DQ graph and return its name in the bundle."""
+    if graph.precision not in CALIBRATED:
         return None
     for path in sorted((graph.path.parent / _TABLES).glob("*.json")):
         if _is_table_of(path, graph):

@@ -44,7 +44,7 @@ def check_before_loading(artifact: Artifact, here: Machine | None = None) -> Non
             files.bytes_of(artifact),
             files.seal_of(artifact),
             about_header,
-            _machine(artifact, header, here or Machine.here()),
+            _machine(artifact, header, here),
         )
         refusal = next((finding for finding in found if finding.outcome == "bad"), None)
     except OSError as error:
@@ -61,12 +61,12 @@ def examine(path: Path, here: Machine | None = None) -> TrustReport:
         UnavailableError: it cannot be read.
     """
     try:
-        return _examined(path, here or Machine.here())
+        return _examined(path, here)
     except OSError as error:
         raise _unreadable(path, error) from error
 
 
-def _examined(path: Path, here: Machine) -> TrustReport:
+def _examined(path: Path, here: Machine | None) -> TrustReport:
     if path.is_symlink() and not artifacts.sidecar_of(path).is_file():
         return _link(path)
     if path.exists() and not path.is_file():
@@ -100,9 +100,12 @@ def _examined(path: Path, here: Machine) -> TrustReport:
     )
 
 
-def _machine(artifact: Artifact, header: PlanHeader | None, here: Machine) -> Iterator[Finding]:
-    if artifact.backend in files.PLAN_BACKENDS and header is None:
+def _machine(
+    artifact: Artifact, header: PlanHeader | None, given: Machine | None
+) -> Iterator[Finding]:
+    if artifact.backend in machine.PLAN_BACKENDS and header is None:
         return  # it is no plan: there is nothing to compare
+    here = given or Machine.here(artifact.backend)
     yield from machine.runtime_of(artifact, header, here)
     if header is None:
         yield from machine.processor_of(artifact, here)

@@ -10,9 +10,9 @@ from tresnet_deploy import artifacts, seals
 from tresnet_deploy.contracts import Artifact, FileDigest
 from tresnet_deploy.errors import ArtifactError
 from tresnet_deploy.trust.headers import PlanHeader, described_beginning, numbers, read_header
+from tresnet_deploy.trust.machine import PLAN_BACKENDS
 from tresnet_deploy.trust.reports import Finding
 
-PLAN_BACKENDS: Final = ("tensorrt", "tensorrt-rtx")
 _SHOWN_HASH: Final = 12
 
 

@@ -5,6 +5,7 @@ What an NVIDIA GPU says has not been compared on one yet; without a GPU the answ
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,9 @@ from tresnet_deploy import environment, gpus
 from tresnet_deploy.contracts import Artifact
 from tresnet_deploy.trust.headers import PlanHeader, numbers
 from tresnet_deploy.trust.reports import Finding, Outcome
+
+PLAN_BACKENDS: Final = ("tensorrt", "tensorrt-rtx")
+"""Backends whose engines are TensorRT plans."""
 
 GPU: Final = "GPU"
 """What the finding on the GPU is called."""
@@ -34,31 +38,45 @@ _PORTABLE: Final = frozenset({(8, 0), (8, 6), (8, 9), (12, 0), (12, 1)})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Machine:
-    """What an engine is compared with; tests make their own."""
+    """What an engine of one backend is compared with; tests make their own.
 
+    ``version`` is that of the backend's runtime, None where it is not installed, and ``cuda`` the
+    major version of CUDA that it was built for. ``driver`` is the newest CUDA that the driver runs.
+    """
+
+    version: str | None
+    instructions: tuple[str, ...] = ()
     gpus: tuple[gpus.Gpu, ...] = ()
     driver: str | None = None
-    instructions: tuple[str, ...] = ()
-    versions: dict[str, str]
+    cuda: int | None = None
 
     @classmethod
-    def here(cls) -> Machine:
-        """Return this machine."""
-        return cls(
+    def here(cls, backend: str | None) -> Machine:
+        """Return this machine as an engine of ``backend`` meets it.
+
+        Only NVIDIA's backends ask the driver: starting CUDA takes a while.
+        """
+        names = _PACKAGES.get(backend or "", ())
+        found = {name: text for name in names if (text := _installed(name)) is not None}
+        plain = cls(
+            version=next(iter(found.values()), None), instructions=environment.instructions()
+        )
+        if backend not in PLAN_BACKENDS:
+            return plain
+        built = [int(name[-2:]) for name in found if re.search(r"-cu\d\d$", name)]
+        return dataclasses.replace(
+            plain,
             gpus=gpus.visible(),
             driver=gpus.driver_version(),
-            instructions=environment.instructions(),
-            versions={name: found for name in _PACKAGES if (found := _installed(name))},
+            cuda=built[0] if built else None,
         )
 
 
-def _installed(backend: str) -> str | None:
-    for package in _PACKAGES[backend]:
-        try:
-            return version(package)
-        except PackageNotFoundError:
-            continue
-    return None
+def _installed(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
 
 
 def runtime_of(
@@ -66,7 +84,7 @@ def runtime_of(
 ) -> Iterator[Finding]:
     """Give how the runtime's version here compares with the one that built the engine."""
     backend = artifact.backend or ""
-    here = machine.versions.get(backend)
+    here = machine.version
     if here is None:
         yield _runtime("unknown", f"{backend or 'its runtime'} is not installed here")
         return
@@ -96,6 +114,19 @@ def gpu_of(artifact: Artifact, header: PlanHeader, machine: Machine) -> Iterator
         return
     gpu = machine.gpus[0]
     yield _portable(header, gpu, targets) if targets else _tuned(artifact, gpu)
+    yield from _driver(machine)
+
+
+def _driver(machine: Machine) -> Iterator[Finding]:
+    """Compare majors alone: within one, NVIDIA promises that older drivers run newer CUDA."""
+    if machine.driver is None or machine.cuda is None:
+        return
+    fits = numbers(machine.driver)[0] >= machine.cuda
+    yield Finding(
+        check="driver",
+        outcome="ok" if fits else "bad",
+        detail=f"runs CUDA {machine.driver}; the runtime here is built for CUDA {machine.cuda}",
+    )
 
 
 def _tuned(artifact: Artifact, gpu: gpus.Gpu) -> Finding:
