@@ -15,7 +15,7 @@ from .. import refuse_on
 from ..kernels import driver, nvrtc
 from . import quick, version_3
 
-__all__ = ["register"]
+__all__ = ["embeds", "register"]
 
 
 def register(runtime: ModuleType, *, capability: int | None = None) -> tuple[str, ...]:
@@ -29,18 +29,13 @@ def register(runtime: ModuleType, *, capability: int | None = None) -> tuple[str
     """
     refuse_on(runtime)
     nvrtc.find()
-    target = driver.capability_of(0) if capability is None else capability
-    plugin_module = _quick_module(runtime)
-    if plugin_module is None:
+    if not embeds(runtime):
         return version_3.register(runtime)
-    return quick.register(plugin_module, capability=target)
+    target = driver.capability_of(0) if capability is None else capability
+    module = importlib.import_module(f"{runtime.__name__}.plugin")
+    return quick.register(module, capability=target)
 
 
-def _quick_module(runtime: ModuleType) -> ModuleType | None:
-    """Return ``tensorrt.plugin`` if it can embed kernels in engines."""
-    if not hasattr(runtime, "QuickPluginCreationRequest"):
-        return None
-    try:
-        return importlib.import_module(f"{runtime.__name__}.plugin")
-    except ModuleNotFoundError:
-        return None
+def embeds(runtime: ModuleType) -> bool:
+    """Return whether ``runtime`` takes kernels into its engines, which then need no plugin."""
+    return hasattr(runtime, "QuickPluginCreationRequest")

@@ -19,7 +19,7 @@ import onnx_ir as ir
 
 from tresnet_deploy import fusions, gpus, graph_files
 from tresnet_deploy.artifacts import sha256_of, to_json
-from tresnet_deploy.backends import _engine, _nvinfer_build
+from tresnet_deploy.backends import _engine, _nvinfer_build, _nvinfer_plugins
 from tresnet_deploy.backends._nvinfer_options import (
     Capability,
     Options,
@@ -151,9 +151,11 @@ def build(kind: Kind, source: Artifact, path: Path, *, batch: Batch, options: Op
     batches = profiles_of(options) or (batch,)
     _check(source, batch, batches, options)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".graph-") as folder:
-        graph, facts = _graph(source, Path(folder), options.remainder)
+        model = graph_files.load(source.path)
+        plugins = _nvinfer_plugins.asked_for(kind.runtime, model)
+        graph, facts = _graph(source.path, model, Path(folder), options.remainder)
         ranges = _nvinfer_build.profiles_of(source.inputs, batches, source.preprocess)
-        request = _request(kind, graph, path, options, ranges)
+        request = _nvinfer_plugins.asking(_request(kind, graph, path, options, ranges), plugins)
         reply = _nvinfer_build.run(
             request, title=kind.title, graph=source.path.name, timeout_s=options.timeout_s
         )
@@ -168,6 +170,7 @@ def build(kind: Kind, source: Artifact, path: Path, *, batch: Batch, options: Op
         versions={kind.name: reply.version},
     )
     companions = _write_layers(reply.layers, facts, path)
+    engine = _nvinfer_plugins.recorded(engine, plugins)
     return _with_record(engine, source.preprocess, companions, reply)
 
 
@@ -187,14 +190,15 @@ def _check(source: Artifact, batch: Batch, batches: tuple[Batch, ...], options: 
         )
 
 
-def _graph(source: Artifact, folder: Path, remainder: Remainder) -> tuple[Path, fusions.GraphFacts]:
+def _graph(
+    path: Path, model: ir.Model, folder: Path, remainder: Remainder
+) -> tuple[Path, fusions.GraphFacts]:
     """Return the file to parse, with what is known of its nodes.
 
     It is the graph itself, or one whose float part is typed anew.
     """
-    model = graph_files.load(source.path)  # also where nothing is rewritten: it finds damage
     if remainder == "fp32":
-        return source.path, fusions.facts_of(model)
+        return path, fusions.facts_of(model)
     to_half(model, _HALF[remainder])
     rewritten = folder / "graph.onnx"
     graph_files.save(model, rewritten)
@@ -268,7 +272,9 @@ def layers_of(kind: Kind, path: Path, *, batch: Batch) -> str | None:
         ArtifactError: the ONNX file is damaged.
         BuildError: the runtime refuses the graph.
     """
-    inputs, _ = graph_files.tensor_specs(graph_files.load(path))
+    model = graph_files.load(path)
+    _nvinfer_plugins.asked_for(kind.runtime, model)
+    inputs, _ = graph_files.tensor_specs(model)
     if not inputs or not inputs[0].shape:
         raise UsageError(f"{path} takes no batch: its first input has no dimension")
     fixed = inputs[0].shape[0]

@@ -21,6 +21,7 @@ from typing import Any, Final
 from tresnet_deploy.artifacts import from_json, to_json, write_whole
 from tresnet_deploy.backends._nvinfer_options import HardwareLevel, names_targets
 from tresnet_deploy.backends._nvinfer_request import Range, Reply, Request
+from tresnet_deploy.errors import DeployError
 
 _STATUS: Final = Path("/proc/self/status")
 _KIB_PER_MIB: Final = 1024
@@ -100,7 +101,7 @@ def _build(
     except TypeError as error:
         raise _RefusedError(f"the builder does not start: {error}") from error
     reached("parse")
-    network = builder.create_network(_typing(runtime))
+    network = builder.create_network(_typing(runtime) | _plugins(runtime, request))
     parser = runtime.OnnxParser(network, log)
     if not parser.parse_from_file(request.graph):
         if parser.num_errors:
@@ -138,6 +139,18 @@ def _typing(runtime: ModuleType) -> int:
     if hasattr(runtime.BuilderFlag, "FP16"):
         return 1 << int(runtime.NetworkDefinitionCreationFlag.STRONGLY_TYPED)
     return 0
+
+
+def _plugins(runtime: ModuleType, request: Request) -> int:
+    """Register our plugins if the graph asks for them; return the network's flags for them."""
+    if not request.plugins:
+        return 0
+    from tresnet_deploy.backends import _nvinfer_plugins  # with onnx, which no other build needs
+
+    try:
+        return _nvinfer_plugins.register(runtime)
+    except DeployError as error:
+        raise _RefusedError(f"the plugins cannot be registered: {error.message}") from error
 
 
 def _in_words(error: Any) -> str:

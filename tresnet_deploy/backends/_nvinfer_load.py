@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tresnet_deploy import gpus, trust
-from tresnet_deploy.backends import _engine, _nvinfer
+from tresnet_deploy.backends import _engine, _nvinfer, _nvinfer_plugins
 from tresnet_deploy.backends._nvinfer_options import (
     Options,
     capabilities_of,
@@ -30,6 +30,7 @@ def load(kind: _nvinfer.Kind, artifact: Artifact) -> Session:
     options = _engine.options_of(artifact, Options, backend=kind.name)
     trust.check_before_loading(artifact)
     _check_here(kind, artifact, options)
+    _nvinfer_plugins.register_for_engine(kind.runtime, artifact.settings)
     return open_session(kind.runtime, artifact.path.read_bytes(), options, artifact.batch)
 
 

@@ -31,8 +31,8 @@ class Request:
 
     ``profiles`` hold the shapes of all inputs for each range of the batch; where there is one and
     its shapes are fixed, the network becomes static. ``capabilities`` empty: the runtime's own
-    choice. ``timing_cache`` is read where it exists, and the new one is written to
-    ``new_timing_cache``.
+    choice. ``plugins`` registers ours before the graph is parsed. ``timing_cache`` is read where it
+    exists, and the new one is written to ``new_timing_cache``.
     """
 
     runtime: str
@@ -47,6 +47,7 @@ class Request:
     hardware_compatible: HardwareLevel = "none"
     version_compatible: bool = False
     refit: bool = False
+    plugins: bool = False
     timing_cache: str = ""
     new_timing_cache: str = ""
     schema_version: int = SCHEMA_VERSION
