@@ -104,7 +104,7 @@ def rows_of(report: BenchmarkReport, batch: int = 2) -> dict[str, BenchmarkRow]:
 
 def test_an_engine_is_timed_with_and_without_a_cuda_graph(measure: Measure, loaded: Opened) -> None:
     rows = rows_of(measure())
-    assert list(rows) == ["tensorrt fp16", "tensorrt fp16, CUDA graph"]
+    assert list(rows) == ["tensorrt fp16", "tensorrt fp16 (CUDA graph)"]
     assert [row.cuda_graph for row in rows.values()] == [False, True]
     assert [row.transfers for row in rows.values()] == [False, False]
     assert [each.settings["tensorrt.cuda_graph"] for each in loaded] == [False, True] * 2
@@ -123,8 +123,8 @@ def test_copies_are_timed_when_asked_for_and_said_in_name_and_notes(measure: Mea
     report = measure(transfers=True)
     rows = rows_of(report)
     assert list(rows) == [
-        "tensorrt fp16, with copies",
-        "tensorrt fp16, CUDA graph, with copies",
+        "tensorrt fp16 (with copies)",
+        "tensorrt fp16 (CUDA graph, with copies)",
     ]
     assert all(row.transfers for row in rows.values())
     assert any("from and to pinned memory" in note for note in report.notes)
@@ -197,7 +197,7 @@ def test_the_better_of_two_ways_is_held_to_the_speed_up(measure: Measure, engine
     assert failure(report, engine, min_speedup=2.5) is None
     error = failure(report, engine, min_speedup=3.5)
     assert error is not None
-    assert "CUDA graph is 3.00 times as fast" in error.message
+    assert "(CUDA graph) is 3.00 times as fast" in error.message
 
 
 @pytest.mark.parametrize(

@@ -60,9 +60,12 @@ def _low(row: BenchmarkRow) -> float:
 
 def _sections(report: BenchmarkReport) -> Iterator[str]:
     where = report.environment
+    on_gpu = any(row.device_p50_ms is not None for row in report.rows)
+    machine = f"{where.get('processor', 'this machine')}, {where.get('cores', '')}"
+    if on_gpu:
+        machine = where.get("GPU settings", where.get("GPU", "a GPU"))
     yield (
-        f"{report.architecture} on {where.get('processor', 'this machine')}, "
-        f"{where.get('cores', '')}: {report.rounds} interleaved rounds of "
+        f"{report.architecture} on {machine}: {report.rounds} interleaved rounds of "
         f"{report.seconds_per_round:g} s each"
     )
     for scenario, batch in dict.fromkeys((row.scenario, row.batch) for row in report.rows):
@@ -70,8 +73,7 @@ def _sections(report: BenchmarkReport) -> Iterator[str]:
             continue
         rows = [r for r in report.rows if (r.scenario, r.batch) == (scenario, batch)]
         yield f"{scenario}, batch {batch}\n{_table(rows)}"
-    on_gpu = any(row.device_p50_ms is not None for row in report.rows)
-    yield f"{_EXPLANATION} {_ON_GPU}" if on_gpu else _EXPLANATION
+    yield f"{_EXPLANATION}\n{_ON_GPU}" if on_gpu else _EXPLANATION
     commands = list(dict.fromkeys(row.equivalent for row in report.rows if row.equivalent))
     if commands:
         yield "\n".join(("NVIDIA's own measurements of the same:", *commands))

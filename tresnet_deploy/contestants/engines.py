@@ -32,8 +32,8 @@ class _Way:
 
     @property
     def suffix(self) -> str:
-        graph = ", CUDA graph" if self.cuda_graph else ""
-        return f"{graph}, with copies" if self.transfers else graph
+        words = ["CUDA graph"] * bool(self.cuda_graph) + ["with copies"] * bool(self.transfers)
+        return f" ({', '.join(words)})" if words else ""
 
 
 def engines(
