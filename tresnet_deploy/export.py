@@ -53,16 +53,17 @@ _TOOLS: Final = ("torch", "onnx", "onnxscript")
 class ExportOptions:
     """How the graph is to look.
 
-    ``batch`` None leaves the batch symbolic. ``image_size`` is (height, width) in pixels, None the
+    ``batch`` None leaves the batch symbolic, a range too: it is what engines are built for unless
+    they are asked for another. ``image_size`` is (height, width) in pixels, None the
     checkpoint's own. ``normalize`` puts mean and std into the graph; a "uint8-nhwc" input always
     does. ``multi_label`` None lets the head and the activation decide.
     """
 
     opset: int = DEFAULT_OPSET
-    batch: int | None = None
+    batch: Batch | None = None
     image_size: tuple[int, int] | None = None
     dynamic_size: bool = False
-    operators: Literal["function", "inline"] = "function"
+    operators: Literal["function", "inline", "plugin"] = "function"
     normalize: bool = False
     layout: Layout = "float32-nchw"
     activation: Activation = "none"
@@ -77,8 +78,13 @@ class ExportOptions:
                 "torch.onnx.export writes",
                 hints=(f"--opset {DEFAULT_OPSET}",),
             )
-        if self.batch is not None and self.batch < 1:
-            raise UsageError(f"a batch holds 1 image or more, not {self.batch}")
+        if self.batch is not None and not 1 <= self.batch.min <= self.batch.opt <= self.batch.max:
+            raise UsageError(f"a batch of {self.batch} must rise from 1 or more")
+
+    @property
+    def fixed_batch(self) -> int | None:
+        """The only batch size that the graph takes, None where it is symbolic."""
+        return self.batch.max if self.batch is not None and self.batch.fixed else None
 
 
 def preprocess_for(rule: InputRule, options: ExportOptions) -> Preprocess:
@@ -161,9 +167,7 @@ def export(
             preprocess=preprocess,
             labels=labels,
             source=source,
-            batch=None
-            if options.batch is None
-            else Batch(min=options.batch, opt=options.batch, max=options.batch),
+            batch=options.batch,
             settings=_settings(options),
             versions={name: version(name) for name in _TOOLS},
         )
@@ -181,7 +185,7 @@ def _graph_of(checkpoint: Checkpoint, preprocess: Preprocess, options: ExportOpt
         layout=options.layout,
         height_px=preprocess.height_px,
         width_px=preprocess.width_px,
-        batch=options.batch,
+        batch=options.fixed_batch,
         dynamic_size=options.dynamic_size,
     )
     folded = Deployed(deploy_form(checkpoint.model), preprocess, options.activation).eval()
@@ -200,6 +204,8 @@ def _passes_for(options: ExportOptions) -> tuple[str, ...]:
         names = (*names, "pad-channels")
     if options.operators == "inline":
         names = (*names, "inline-operators")
+    if options.operators == "plugin":
+        names = (*names, "plugin-operators")
     return names
 
 
@@ -215,8 +221,10 @@ def _settings(options: ExportOptions) -> dict[str, Scalar]:
 def _check_inputs(
     images: ImageSet, preprocess: Preprocess, options: ExportOptions
 ) -> tuple[Array, ...]:
-    """Return two batches of different sizes (or different images, where the size is fixed)."""
-    sizes = _CHECKED_BATCHES if options.batch is None else (options.batch, options.batch)
+    """Return two batches of different sizes, and of different images."""
+    low, high = _CHECKED_BATCHES
+    if options.batch is not None:
+        low, high = options.batch.min, min(options.batch.max, options.batch.min - low + high)
     second = preprocess
     if options.dynamic_size:
         second = dataclasses.replace(
@@ -224,8 +232,8 @@ def _check_inputs(
             height_px=preprocess.height_px + _SIDE_STEP_PX,
             width_px=preprocess.width_px + 2 * _SIDE_STEP_PX,
         )
-    first = _some(images, preprocess, range(sizes[0]))
-    return first, _some(images, second, range(sizes[0], sum(sizes)))
+    first = _some(images, preprocess, range(low))
+    return first, _some(images, second, range(low, low + high))
 
 
 def _some(images: ImageSet, preprocess: Preprocess, numbers: Sequence[int]) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import pytest
 
 from tresnet_deploy import contestants, pipeline, quantize
 from tresnet_deploy.artifacts import to_json
-from tresnet_deploy.cli import deploy
+from tresnet_deploy.cli import deploy, export
+from tresnet_deploy.cli._export_options import GraphForm
 from tresnet_deploy.contracts import Artifact, Batch
+from tresnet_deploy.export import ExportOptions
 from tresnet_deploy.images import demo_checkpoint
 from tresnet_deploy.pipeline import Deployment, Plan
 from tresnet_deploy.pipeline.plan import SAMPLES
@@ -118,6 +121,46 @@ def test_the_demo_deploys_the_packaged_network_with_a_short_benchmark(
     assert (plan.benchmark.schedule.rounds, plan.benchmark.schedule.seconds) == (5, 0.3)
     assert not plan.benchmark.quick
     assert not plan.benchmark.compiled
+
+
+def test_deploy_takes_what_export_takes_for_the_graph(
+    command: Command, plans: list[Plan], tmp_path: Path
+) -> None:
+    options = ("--opset", 20, "--image-size", "36x40", "--dynamic-size", "--operators", "inline")
+    more = ("--input", "uint8-nhwc", "--activation", "sigmoid", "--multi-label", "--normalize")
+    done = command("deploy", "--demo", "-o", tmp_path, *options, *more, "--pad-channels")
+    assert done.code == 0, done.err
+    assert plans[0].export == ExportOptions(
+        opset=20,
+        image_size=(36, 40),
+        dynamic_size=True,
+        operators="inline",
+        layout="uint8-nhwc",
+        activation="sigmoid",
+        multi_label=True,
+        normalize=True,
+        pad_channels=True,
+    )
+
+
+def test_a_graph_that_cannot_be_is_refused_before_any_step(
+    command: Command, plans: list[Plan], tmp_path: Path
+) -> None:
+    done = command("deploy", "--demo", "-o", tmp_path, "--opset", 9)
+    assert done.code == 2
+    assert "opset 9 is not between 18 and 23" in done.err
+    assert plans == []
+
+
+def test_export_and_deploy_have_the_same_options_for_the_graph() -> None:
+    fields = {field.name for field in dataclasses.fields(GraphForm)}
+    assert fields == {field.name for field in dataclasses.fields(ExportOptions)} - {"batch"}
+    defaults = ExportOptions()
+    for given in (deploy.command, export.command):
+        said = given.make_context("", []).params
+        assert {name: said[name] for name in fields} == {
+            name: getattr(defaults, name) for name in fields
+        }
 
 
 def test_steps_and_files_go_to_stderr_and_the_summary_to_stdout(

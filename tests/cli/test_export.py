@@ -16,7 +16,7 @@ from tresnet.architecture import Architecture, Head, InputRule
 from tresnet.layers import ActivatedNorm
 from tresnet_deploy import artifacts
 from tresnet_deploy.artifacts import from_json
-from tresnet_deploy.contracts import Artifact
+from tresnet_deploy.contracts import Artifact, Batch
 
 Command = Callable[..., Any]
 NAMES = ("ant", "bee", "cat", "dog", "eel")
@@ -125,6 +125,16 @@ def test_every_option_reaches_the_graph(command: Command, checkpoint: Path, tmp_
     source = artifact.source
     assert (source.gammas, source.stem_slope, source.block_slope) == ("plain", 0.02, 0.002)
     assert f"next: tresnet-deploy build-engine --int8 --output {tmp_path}" in done.err
+
+
+def test_a_range_of_batches_is_what_engines_will_be_built_for(
+    command: Command, checkpoint: Path, tmp_path: Path
+) -> None:
+    done = command("export", "--checkpoint", checkpoint, "--batch", "2:4:8", "-o", tmp_path)
+    assert done.code == 0, done.err
+    artifact = artifacts.read(tmp_path / "tresnet.onnx")
+    assert artifact.inputs[0].shape[0] == "batch"
+    assert artifact.batch == Batch(min=2, opt=4, max=8)
 
 
 def test_a_second_export_needs_overwrite(

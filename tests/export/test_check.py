@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tresnet import Checkpoint
 from tresnet_deploy import export_check
 from tresnet_deploy.backends import onnxruntime
-from tresnet_deploy.contracts import Array, Artifact, Feeds
+from tresnet_deploy.contracts import Array, Artifact, Batch, Feeds
 from tresnet_deploy.eager import Deployed
 from tresnet_deploy.errors import ExportError, UnavailableError
 from tresnet_deploy.export import ExportOptions, export
@@ -81,7 +81,7 @@ def test_nothing_is_left_of_an_export_that_fails_its_check(
             checkpoint,
             target,
             source=SOURCE,
-            options=ExportOptions(batch=1),
+            options=ExportOptions(batch=Batch(min=1, opt=1, max=1)),
             images=photos,
             load=lambda artifact: Twisted(artifact, 1.0),
         )

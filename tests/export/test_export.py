@@ -3,6 +3,7 @@
 import dataclasses
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from tresnet_deploy.images import ImageSet
 
 from .conftest import SIDE_PX, SOURCE, Export, eager, files_in, noise, normalized, tiny_checkpoint
 
+PAIRS = Batch(min=2, opt=2, max=2)
 UNWANTED = {"BatchNormalization", "Einsum", "Expand", "Identity", "Scatter", "ScatterElements"}
 
 
@@ -124,13 +126,24 @@ def test_decoded_images_go_in_and_probabilities_come_out(bytes_in: Artifact) -> 
 
 
 def test_softmax_gives_probabilities_that_sum_to_one(checkpoint: Checkpoint, make: Export) -> None:
-    artifact = make(checkpoint, activation="softmax", batch=2, opset=20)
+    artifact = make(checkpoint, activation="softmax", batch=PAIRS, opset=20)
     images = noise(2, 3, SIDE_PX, SIDE_PX)
     wanted = torch.from_numpy(eager(checkpoint, images)).softmax(1).numpy()
     np.testing.assert_allclose(outputs_of(artifact, images), wanted, atol=1e-6)
     assert artifact.inputs[0].shape == (2, 3, SIDE_PX, SIDE_PX)
-    assert artifact.batch == Batch(min=2, opt=2, max=2)
+    assert artifact.batch == PAIRS
     assert graph_files.load(artifact.path).opset_imports[""] == 20
+
+
+def test_a_range_of_batches_leaves_the_graph_symbolic_and_travels(
+    checkpoint: Checkpoint, make: Export
+) -> None:
+    artifact = make(checkpoint, batch=Batch(min=2, opt=3, max=8))
+    assert artifact.inputs[0].shape[0] == "batch"
+    assert artifact.batch == Batch(min=2, opt=3, max=8)
+    assert artifact.verified is not None
+    assert "batches of 2 and 4" in artifact.verified
+    assert graph_files.artifact_of(artifact.path) == artifact
 
 
 def test_frelu_and_padded_channels_pass_the_same_check(make: Export) -> None:
@@ -217,10 +230,11 @@ def test_a_finished_file_is_not_replaced_unasked(
     [
         ({"opset": 17}, "opset 17 is not between 18 and 23"),
         ({"opset": 24}, "opset 24 is not between 18 and 23"),
-        ({"batch": 0}, "a batch holds 1 image or more, not 0"),
+        ({"batch": Batch(min=0, opt=1, max=2)}, "a batch of 0:1:2 must rise from 1 or more"),
+        ({"batch": Batch(min=4, opt=2, max=8)}, "a batch of 4:2:8 must rise"),
     ],
 )
-def test_options_that_no_graph_has_are_refused(options: dict[str, int], message: str) -> None:
+def test_options_that_no_graph_has_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         ExportOptions(**options)
 

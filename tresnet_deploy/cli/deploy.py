@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tresnet_deploy.cli._calibration_options import Calibration, calibration_options
+from tresnet_deploy.cli._export_options import GraphForm, export_options
 from tresnet_deploy.cli._options import (
     PRECISIONS,
     BatchRange,
@@ -25,7 +26,6 @@ from tresnet_deploy.cli._options import (
     warn,
 )
 from tresnet_deploy.cli._weights import NamedWeights, weights_options
-from tresnet_deploy.cli.export import ImageSize
 from tresnet_deploy.contracts import Batch, Precision
 from tresnet_deploy.errors import UsageError
 from tresnet_deploy.registry import BACKENDS
@@ -56,7 +56,7 @@ _DEMO_ROUNDS, _DEMO_SECONDS = 5, 0.3
     type=click.Choice(BACKENDS.names()),
     help="Who runs it.  [default: the fastest usable here]",
 )
-@click.option("--image-size", type=ImageSize(), help="In pixels.  [default: what the weights want]")
+@export_options
 @click.option("--batch", type=BatchRange(), help="Images at once.  [default: 1:8:16]")
 @calibration_options
 @click.option(
@@ -92,7 +92,7 @@ def command(
     demo: bool,
     precision: Precision,
     backend: str | None,
-    image_size: tuple[int, int] | None,
+    form: GraphForm,
     batch: Batch | None,
     calibration: Calibration,
     images: Path | None,
@@ -110,7 +110,6 @@ def command(
     Whatever the verdict, the report is written; the command ends with 1 when a gate failed. Run
     again after an interruption, it takes the files that the same settings have made already.
     """
-    from tresnet_deploy.export import ExportOptions
     from tresnet_deploy.pipeline import Plan, deploy
 
     source = _demo_source(named) if demo else named.source(quiet=quiet)
@@ -121,7 +120,7 @@ def command(
         backend=backend,
         batch=batch,
         rivals=rivals,
-        export=ExportOptions(image_size=image_size),
+        export=form.options(),
         quantize=calibration.options(named.seed),
         calibration_data=calibration.calibration_data,
         images=images,
