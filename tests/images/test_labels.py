@@ -106,5 +106,5 @@ def test_two_tables_are_an_error(make_folder: MakeFolder) -> None:
     folder = make_folder("a.png")
     (folder / "labels.csv").write_text("a.png,cat\n")
     (folder / "labels.json").write_text("{}")
-    with pytest.raises(ImageError, match=r"both labels\.csv and labels\.json"):
+    with pytest.raises(ImageError, match=r"has labels\.csv and labels\.json: only one"):
         scan(folder)

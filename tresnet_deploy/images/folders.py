@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tresnet_deploy.errors import ImageError
+from tresnet_deploy.images.coco import annotations_for, from_instances
 from tresnet_deploy.images.labels import Labelling, from_class_folders, from_labels_file
 from tresnet_deploy.images.sets import ImageFile, ImageSet
 
@@ -31,9 +32,11 @@ def scan(
 
     1. ``labels.csv`` or ``labels.json`` in ``folder``: file name -> class names or indices, one or
        several (see :func:`tresnet_deploy.images.labels.from_labels_file`);
-    2. one sub-folder for each class, named by class name or index, or, where no name is known,
+    2. COCO's ``instances_*.json`` in ``folder``, or ``annotations/instances_FOLDER.json`` beside it
+       (see :func:`tresnet_deploy.images.coco.from_instances`);
+    3. one sub-folder for each class, named by class name or index, or, where no name is known,
        as many as there are classes, in sorted order;
-    3. else there are none.
+    4. else there are none.
 
     ``class_names`` and ``classes`` are the model's. With ``require_labels`` False, labels that
     contradict the model are dropped with a note, where they would be an error otherwise:
@@ -95,11 +98,14 @@ def _labelling(
 ) -> Labelling | None:
     """Return the labels of ``paths``, or None where the folder says nothing about classes."""
     tables = [folder / name for name in _LABEL_FILES if (folder / name).is_file()]
+    tables += [table for table in annotations_for(folder) if table.parent == folder or not tables]
     if len(tables) > 1:
-        raise ImageError(f"{folder} has both {' and '.join(_LABEL_FILES)}: remove one of them")
+        found = " and ".join(table.name for table in tables)
+        raise ImageError(f"{folder} has {found}: only one file can say what its images show")
     names = [path.relative_to(folder).as_posix() for path in paths]
     if tables:
-        return from_labels_file(tables[0], names, class_names, classes)
+        read = from_labels_file if tables[0].name in _LABEL_FILES else from_instances
+        return read(tables[0], names, class_names, classes)
     return from_class_folders(folder, names, class_names, classes)
 
 

@@ -45,8 +45,8 @@ def from_class_folders(
     loose = [name for name, top in zip(names, tops, strict=True) if top is None]
     if loose:
         raise ImageError(
-            f"{folder} has images both directly in it ({_some(loose)}) and in sub-folders "
-            f"({_some(found)}), so it is not clear what they show",
+            f"{folder} has images both directly in it ({some(loose)}) and in sub-folders "
+            f"({some(found)}), so it is not clear what they show",
             hints=("move the loose images into class folders, or give one folder alone",),
         )
     indices, known, notes = _indices_of(folder, found, class_names, classes)
@@ -59,8 +59,8 @@ def _indices_of(
 ) -> tuple[dict[str, int], tuple[str, ...], tuple[str, ...]]:
     """Return folder name -> class index, the class names, and notes."""
     count = len(class_names) or classes
-    table = _table(class_names)
-    by_name = {name: index for name in found if (index := _find(name, table)) is not None}
+    table = spellings(class_names)
+    by_name = {name: index for name in found if (index := find_class(name, table)) is not None}
     if len(by_name) == len(found):
         return by_name, class_names, ()
     if count is not None and all(_is_index(name, count) for name in found):
@@ -70,7 +70,7 @@ def _indices_of(
         return in_order, tuple(found), ()
     if len(found) == count and not by_name:
         note = (
-            f"the {count} folders in {folder} ({_some(found)}) are taken for the model's classes "
+            f"the {count} folders in {folder} ({some(found)}) are taken for the model's classes "
             "in sorted order: make sure that the model was trained that way"
         )
         return in_order, class_names or tuple(found), (note,)
@@ -80,16 +80,16 @@ def _indices_of(
 def _contradiction(
     folder: Path, found: list[str], class_names: tuple[str, ...], count: int
 ) -> ImageError:
-    table = _table(class_names)
-    unknown = [name for name in found if _find(name, table) is None]
+    table = spellings(class_names)
+    unknown = [name for name in found if find_class(name, table) is None]
     if {name.lower() for name in found} <= _SPLITS:
         return ImageError(
-            f"{folder} holds the parts of a data set ({_some(found)}), not classes",
+            f"{folder} holds the parts of a data set ({some(found)}), not classes",
             hints=(f"give one part: {folder / found[0]}",),
         )
-    expected = f" ({_some(class_names)})" if class_names else ""
+    expected = f" ({some(class_names)})" if class_names else ""
     return ImageError(
-        f"{folder} has {len(found)} class folders, and {_some(unknown)} "
+        f"{folder} has {len(found)} class folders, and {some(unknown)} "
         f"{'is' if len(unknown) == 1 else 'are'} none of the model's {count} classes{expected}",
         hints=(
             f"name the folders by class name or by index, 0 to {count - 1}",
@@ -115,17 +115,19 @@ def from_labels_file(
     if missing:
         raise ImageError(
             f"{table} says nothing about {len(missing)} of the {len(names)} images, such as "
-            f"{_some(missing)}",
+            f"{some(missing)}",
             hints=(f"add a row for each, or move them out of {table.parent}",),
         )
     cells = [cell for name in names for cell in rows[name]]
     known = class_names or _names_in(cells, classes)
-    by_name = _table(known)
+    by_name = spellings(known)
     count = len(known) or classes or 1 + max((int(cell) for cell in cells), default=0)
-    unknown = sorted({c for c in cells if _find(c, by_name) is None and not _is_index(c, count)})
+    unknown = sorted(
+        {c for c in cells if find_class(c, by_name) is None and not _is_index(c, count)}
+    )
     if unknown:
         raise ImageError(
-            f"{table} names {_some(unknown)}, which "
+            f"{table} names {some(unknown)}, which "
             f"{'is' if len(unknown) == 1 else 'are'} none of the model's {count} classes",
             hints=(f"use the model's class names, or indices from 0 to {count - 1}",),
         )
@@ -138,7 +140,7 @@ def from_labels_file(
 
 
 def _index_of(cell: str, by_name: dict[str, int]) -> int:
-    found = _find(cell, by_name)
+    found = find_class(cell, by_name)
     return int(cell) if found is None else found
 
 
@@ -172,16 +174,16 @@ def _read_csv(table: Path) -> dict[str, list[str]]:
     return {row[0].strip(): [cell.strip() for cell in row[1:] if cell.strip()] for row in rows}
 
 
-def _table(class_names: Sequence[str]) -> dict[str, int]:
+def spellings(class_names: Sequence[str]) -> dict[str, int]:
     """Return the index of each spelling that means one class alone (ImageNet has two cranes)."""
-    spellings = (*class_names, *(_key(name) for name in class_names))
+    ways = (*class_names, *(_key(name) for name in class_names))
     meanings: dict[str, set[int]] = {}
-    for spelling, index in zip(spellings, 2 * tuple(range(len(class_names))), strict=True):
+    for spelling, index in zip(ways, 2 * tuple(range(len(class_names))), strict=True):
         meanings.setdefault(spelling, set()).add(index)
     return {spelling: min(found) for spelling, found in meanings.items() if len(found) == 1}
 
 
-def _find(name: str, table: dict[str, int]) -> int | None:
+def find_class(name: str, table: dict[str, int]) -> int | None:
     """Return the class that ``name`` means: spelled exactly, or else as a folder may spell it."""
     return table.get(name, table.get(_key(name)))
 
@@ -195,6 +197,7 @@ def _is_index(name: str, count: int) -> bool:
     return name.isascii() and name.isdecimal() and int(name) < count
 
 
-def _some(names: Sequence[str]) -> str:
+def some(names: Sequence[str]) -> str:
+    """Return the first few of ``names``, as a message lists them."""
     shown = ", ".join(names[:_NAMED_IN_ERRORS])
     return shown + (", ..." if len(names) > _NAMED_IN_ERRORS else "")
