@@ -16,7 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, get_args
 
 from tresnet_deploy.contracts import Precision
 from tresnet_deploy.metrics import chance_count
@@ -47,13 +47,15 @@ class Bounds:
 # FP32 must not be) by 6e-3, bfloat16 by 4e-2. Smallest cosines: FP16 0.999998, bfloat16 0.9998,
 # with room for runtimes that also add up in these types. INT8: 0.98 (L), and 0.92 where the CPU
 # computes the float remainder in bfloat16, on an image whose logits are a third of the usual size.
-# So the cosine only tells a broken INT8 engine; agreement and drop judge one that works. Drops:
-# MLPerf Inference asks for 99 % of the FP32 accuracy, or 99.9 %; FP32 itself may only reorder ties.
+# FP8, coarser near the maximum and finer near 0, is held to the same. So the cosine only tells a
+# broken engine; agreement and drop judge one that works. Drops: MLPerf Inference asks for 99 % of
+# the FP32 accuracy, or 99.9 %; FP32 itself may only reorder ties.
 DEFAULTS: Final[Mapping[Precision, Bounds]] = {
     "fp32": Bounds(min_cosine=0.99999, min_agreement=1.0, max_drop=1e-4, max_error=1e-3),
     "fp16": Bounds(min_cosine=0.9995, min_agreement=0.995, max_drop=0.001),
     "bf16": Bounds(min_cosine=0.995, min_agreement=0.995, max_drop=0.001),
     "int8": Bounds(min_cosine=0.85, min_agreement=0.99, max_drop=0.01),
+    "fp8": Bounds(min_cosine=0.85, min_agreement=0.99, max_drop=0.01),
 }
 
 
@@ -69,7 +71,7 @@ class Overrides:
     min_agreement: float | None = None
     max_drop: float | None = None
     max_error: float | None = None
-    precisions: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8")
+    precisions: tuple[Precision, ...] = get_args(Precision)
 
     def of(self, precision: Precision) -> Overrides:
         """Return what holds for a stage of ``precision``."""

@@ -26,7 +26,7 @@ from tresnet_deploy.contracts import (
 )
 from tresnet_deploy.errors import UsageError
 from tresnet_deploy.passes import equalize, pad_channels
-from tresnet_deploy.precision import bias_correction
+from tresnet_deploy.precision import bias_correction, islands
 from tresnet_deploy.precision.grids import Grid
 from tresnet_deploy.precision.pairs import insert
 from tresnet_deploy.precision.placement import (
@@ -131,6 +131,9 @@ def make(job: Job, graph: Prepared, table: CalibrationTable, recipe: Recipe) -> 
     )
     if not placement.layers:
         raise UsageError("no layer is left to quantise")
+    # For whoever types the float remainder later: what FP16 could not hold.
+    seen = {entry.tensor: max(-entry.observed_min, entry.observed_max) for entry in table.ranges}
+    islands.mark(quantized.graph, seen)
     amax = {entry.tensor: entry.amax for entry in table.ranges}
     insert(quantized, placement, amax, grid=job.grid, weights=recipe.weights)
     if recipe.bias_correction:
