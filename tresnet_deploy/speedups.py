@@ -27,7 +27,7 @@ _MS_PER_S: Final = 1000.0
 # locks a laptop's clocks, so a row drifts when its second half of rounds is 5 % away from its
 # first, and no round of one half is within the other: scatter alone seldom does that.
 DRIFT_LIMIT: Final = 0.05
-_RANK: Final[dict[Precision, int]] = {"fp32": 0, "bf16": 1, "fp16": 1, "int8": 2}
+_RANK: Final[dict[Precision, int]] = {"fp32": 0, "bf16": 1, "fp16": 1, "int8": 2, "fp8": 2}
 
 
 def round_speeds(rounds_ms: Rounds, batch: int, scenario: Scenario) -> Speeds:
