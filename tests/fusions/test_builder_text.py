@@ -72,6 +72,11 @@ def test_kernels_that_compute_nothing_are_told_apart() -> None:
     assert found.totals.extra_kernels == len(kinds)
 
 
+def test_a_kernel_without_origin_is_placed_by_what_reads_it() -> None:
+    places = [fusions.place_of(each) for each in report("fp16").of("reformat")]
+    assert places == ["before layer1.0.se/ReduceMean", "before head.pool/ReduceMean"]
+
+
 def test_a_helper_on_the_host_is_no_kernel() -> None:
     found = report("fp16")
     assert found.totals is not None

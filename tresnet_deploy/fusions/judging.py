@@ -62,11 +62,31 @@ def _operator(name: str, facts: GraphFacts | None) -> str:
 def findings(kernels: tuple[Kernel, ...], facts: GraphFacts | None) -> Iterator[KernelFinding]:
     """Give all that is to be said, kernel by kernel."""
     computed = main_kernels(kernels)
+    readers = _readers(kernels)
     for kernel in kernels:
         yield from _of_convolutions(kernel, computed, facts)
         idle = _idle(kernel)
         if idle is not None:
-            yield KernelFinding(kind=idle, kernel=kernel.name, origin=kernel.origin)
+            before = "" if kernel.origin else _next_node(kernel, readers)
+            yield KernelFinding(kind=idle, kernel=kernel.name, origin=kernel.origin, before=before)
+
+
+def _readers(kernels: tuple[Kernel, ...]) -> dict[str, Kernel]:
+    """Return for each tensor the first kernel that reads it."""
+    found: dict[str, Kernel] = {}
+    for kernel in kernels:
+        for tensor in kernel.inputs:
+            found.setdefault(tensor.name, kernel)
+    return found
+
+
+def _next_node(kernel: Kernel, readers: dict[str, Kernel]) -> str:
+    """Return the first ONNX node of what reads ``kernel``, "" where nothing tells."""
+    for tensor in kernel.outputs:
+        reader = readers.get(tensor.name)
+        if reader is not None and reader.origin:
+            return reader.origin[0]
+    return ""
 
 
 def main_kernels(kernels: tuple[Kernel, ...]) -> dict[str, Kernel]:

@@ -78,11 +78,15 @@ class Kernel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KernelFinding:
-    """Something to know about the kernel ``kernel``; ``origin`` are the ONNX nodes concerned."""
+    """Something to know about the kernel ``kernel``; ``origin`` are the ONNX nodes concerned.
+
+    ``before`` is the first node of the kernel that reads the result, for one that has no origin.
+    """
 
     kind: FindingKind
     kernel: str
     origin: tuple[str, ...]
+    before: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,5 +31,7 @@ def short(name: str) -> str:
 
 
 def place_of(finding: KernelFinding) -> str:
-    """Return where ``finding`` is: its first ONNX node, or its kernel where it has none."""
-    return short(finding.origin[0]) if finding.origin else finding.kernel
+    """Return where ``finding`` is: its first ONNX node, or what reads the kernel's result."""
+    if finding.origin:
+        return short(finding.origin[0])
+    return f"before {short(finding.before)}" if finding.before else finding.kernel

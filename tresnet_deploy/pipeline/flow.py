@@ -11,6 +11,7 @@ from tresnet_deploy import artifacts, contestants, parity
 from tresnet_deploy.contracts import Artifact, Progress, no_progress
 from tresnet_deploy.images import ImageSet, default_images, sample
 from tresnet_deploy.pipeline import making
+from tresnet_deploy.pipeline.kernels import known_kernels
 from tresnet_deploy.pipeline.plan import Deployment, Plan, Run, StepSeen, unseen
 from tresnet_deploy.report import ReportData, headline, render
 from tresnet_deploy.results import BenchmarkReport, ParityReport
@@ -51,6 +52,7 @@ def deploy(
             benchmark=speed,
             images={images.name_of(file): file.path for file in images.files},
             float_mib=contestants.size_mib(graph),
+            fused=known_kernels(graph, plan.folder),
             steps=tuple(run.steps),
             command=plan.command,
             created=datetime.now(UTC).strftime("%d %B %Y, %H:%M UTC"),

@@ -5,8 +5,8 @@
 Views hold finished texts and positions in percent; templates only lay them out.
 """
 
-from tresnet_deploy.report.data import ReportData, StepTime
+from tresnet_deploy.report.data import FusedEngine, ReportData, StepTime
 from tresnet_deploy.report.page import render
 from tresnet_deploy.report.verdict import headline
 
-__all__ = ["ReportData", "StepTime", "headline", "render"]
+__all__ = ["FusedEngine", "ReportData", "StepTime", "headline", "render"]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tresnet_deploy.contracts import Artifact
+from tresnet_deploy.fusions import FusionReport
 from tresnet_deploy.results import BenchmarkReport, BenchmarkRow, ParityReport, StageParity
 
 
@@ -21,11 +22,20 @@ class StepTime:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FusedEngine:
+    """An engine whose builder said what it fused."""
+
+    name: str
+    report: FusionReport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReportData:
     """Everything a page tells. ``subject`` is the engine that is to be shipped.
 
     ``images`` finds the files of flipped images by the names that ``parity`` uses.
-    ``float_mib`` is the size of the FP32 graph, which the engine's is compared with.
+    ``float_mib`` is the size of the FP32 graph, which the engine's is compared with. ``fused`` are
+    the engines of the folder whose kernels are known.
     """
 
     subject: Artifact
@@ -35,6 +45,7 @@ class ReportData:
     steps: tuple[StepTime, ...] = ()
     images: Mapping[str, Path] = field(default_factory=dict)
     float_mib: float | None = None
+    fused: tuple[FusedEngine, ...] = ()
     command: str = ""
     created: str = ""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import jinja2
 
 from tresnet_deploy import __version__
-from tresnet_deploy.report import gpu, origin, proof, speed, verdict
+from tresnet_deploy.report import gpu, kernels, origin, proof, speed, verdict
 from tresnet_deploy.report.data import ReportData
 
 
@@ -38,6 +38,8 @@ def render(data: ReportData) -> str:
         accuracy_chart=proof.accuracy_chart(data),
         gates=proof.gates(data),
         flips=proof.flips(data),
+        kernels=kernels.views(data),
+        kernels_key=kernels.KEY,
         files=origin.files(data),
         model_facts=origin.model_facts(data),
         machine_facts=origin.machine_facts(data),
