@@ -19,6 +19,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from tresnet_deploy.artifacts import from_json, to_json, write_whole
+from tresnet_deploy.backends import _nvinfer_inspector
 from tresnet_deploy.backends._nvinfer_options import HardwareLevel, names_targets
 from tresnet_deploy.backends._nvinfer_request import Range, Reply, Request
 from tresnet_deploy.errors import DeployError
@@ -123,6 +124,8 @@ def _build(
         file.write(memoryview(plan))
     if cache is not None:
         Path(request.new_timing_cache).write_bytes(memoryview(cache.serialize()))
+    if heard.layers is None and not names_targets(runtime):  # that one told, or cannot load here
+        heard.layers = _nvinfer_inspector.layers_of(runtime, log, plan)
     reached("done")
 
 
