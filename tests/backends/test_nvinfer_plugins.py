@@ -92,6 +92,18 @@ def test_a_marked_graph_is_counted_in_any_float_type(runtime: Any, marked: ir.Mo
     assert wanted_by(half) == wanted_by(marked)
 
 
+def test_a_build_may_ask_for_plugins_that_the_export_did_not(
+    runtime: Any, demo_graph: Artifact
+) -> None:
+    model = graph_files.load(demo_graph.path)
+    assert _nvinfer_plugins.asked_for(runtime, model) == 0
+    assert _nvinfer_plugins.asked_for(runtime, model, "plugin") == 4
+    inlined = graph_files.load(demo_graph.path)
+    passes.run(inlined, ("inline-operators",))
+    with pytest.raises(UsageError, match="none of our operators in this graph"):
+        _nvinfer_plugins.asked_for(runtime, inlined, "plugin")
+
+
 def test_what_compiles_the_kernels_must_be_there(
     runtime: Any, marked: ir.Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -118,6 +130,16 @@ def test_only_engines_without_embedded_kernels_need_plugins_to_load(
     assert len(runtime.registered) == registered
     _nvinfer_plugins.register_for_engine(runtime, {})
     assert len(runtime.registered) == registered
+
+
+def test_tensorrt_rtx_refuses_to_be_asked_for_plugins() -> None:
+    rtx = pytest.importorskip(
+        "tresnet_deploy.backends.tensorrt_rtx",
+        reason="tensorrt-rtx is not installed",
+        exc_type=ImportError,
+    )
+    with pytest.raises(ValueError, match="operators=plugin is for TensorRT"):
+        rtx.Options(operators="plugin")
 
 
 def test_tensorrt_rtx_refuses_a_marked_graph_and_names_two_ways_out(

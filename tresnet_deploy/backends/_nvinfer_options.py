@@ -20,6 +20,7 @@ from tresnet_deploy.contracts import Batch
 
 Remainder = Literal["fp32", "fp16", "bf16"]
 HardwareLevel = Literal["none", "ampere+", "same-compute-capability"]
+Operators = Literal["as-exported", "plugin"]
 Capability = tuple[int, int]
 
 LEVELS: Final = 5  # of builder_optimization_level, NVIDIA's documentation of IBuilderConfig
@@ -35,6 +36,7 @@ class Options:
     """What NVIDIA's builders and runtimes can be asked for; each backend refuses what it lacks.
 
     ``profiles`` are several ranges of the batch, MIN:OPT:MAX,...; empty: the one that is built for.
+    ``operators`` "plugin" builds with our plugins whatever the graph's export said.
     ``remainder`` is what an INT8 graph computes in where it has no Q/DQ pairs.
     ``compute_capabilities``, 8.6,8.9 and so on, are the GPUs that TensorRT-RTX builds for; empty:
     all from 8.0. ``workspace_mib`` 0 and ``optimization_level`` None leave both to the runtime.
@@ -47,6 +49,7 @@ class Options:
 
     profiles: str = ""
     remainder: Remainder = "fp32"
+    operators: Operators = "as-exported"
     compute_capabilities: str = ""
     workspace_mib: Annotated[int, msgspec.Meta(ge=0)] = 0
     optimization_level: Annotated[int, msgspec.Meta(ge=0, le=LEVELS)] | None = None
@@ -111,6 +114,11 @@ def _refused_by_rtx(options: Options) -> Iterator[str]:
         yield (
             "optimization_level changes nothing in TensorRT-RTX, which chooses kernels where it "
             "runs: leave it out"
+        )
+    if options.operators == "plugin":
+        yield (
+            "operators=plugin is for TensorRT, TensorRT-RTX takes no plugins: leave it out, or use "
+            "--backend tensorrt"
         )
     if options.refit and not gpus.visible():
         yield "refit needs a GPU while TensorRT-RTX builds, and none is visible: build it there"

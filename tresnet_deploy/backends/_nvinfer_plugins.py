@@ -13,8 +13,11 @@ from typing import Final
 import onnx_ir as ir
 
 from tresnet_deploy import plugins
+from tresnet_deploy.backends._nvinfer_options import Operators
 from tresnet_deploy.backends._nvinfer_request import Request
 from tresnet_deploy.contracts import Artifact, Scalar
+from tresnet_deploy.errors import UsageError
+from tresnet_deploy.passes import plugin_operators
 from tresnet_deploy.plugins import tensorrt_registration
 from tresnet_deploy.plugins.kernels import nvrtc
 
@@ -22,14 +25,24 @@ SETTING: Final = "build.plugins"
 """An engine's setting: how many of its nodes asked for a plugin; left out where none did."""
 
 
-def asked_for(runtime: ModuleType, model: ir.Model) -> int:
+def asked_for(runtime: ModuleType, model: ir.Model, operators: Operators = "as-exported") -> int:
     """Return how many nodes of ``model`` ask for a plugin, once ``runtime`` can serve them.
 
+    ``operators`` "plugin" makes all ask that can be served.
+
     Raises:
-        UsageError: the runtime takes no plugins.
+        UsageError: the runtime takes no plugins, or there is no node for them.
         UnavailableError: what compiles them is not installed.
     """
+    if operators == "plugin":
+        plugin_operators.apply(model)
     wanted = plugins.wanted_by(model)
+    if operators == "plugin" and not wanted:
+        raise UsageError(
+            "operators=plugin finds none of our operators in this graph: an INT8 graph and one of "
+            "--operators inline hold standard operators in their place",
+            hints=("tresnet-deploy export --operators function",),
+        )
     if wanted:
         plugins.refuse_on(runtime)
         nvrtc.find()

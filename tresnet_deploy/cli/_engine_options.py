@@ -26,6 +26,7 @@ class EngineFlags:
     """What the options give, each under the name of its option."""
 
     threads: int | None
+    operators: str | None
     compute_capability: tuple[str, ...]
     hardware_compatible: bool
     version_compatible: bool
@@ -69,6 +70,7 @@ class EngineFlags:
         }
         return {
             "profiles": ",".join(map(str, batches)) if len(batches) > 1 else "",
+            "operators": self.operators or "",
             "compute_capabilities": ",".join(self.compute_capability),
             "hardware_compatible": "ampere+" if self.hardware_compatible else "",
             "timing_cache": "" if self.timing_cache is None else str(self.timing_cache),
@@ -89,6 +91,11 @@ _OPTIONS = (
         "--threads",
         type=click.IntRange(min=1),
         help="CPU threads.  [default: usable physical cores]",
+    ),
+    click.option(
+        "--operators",
+        type=click.Choice(["as-exported", "plugin"]),
+        help="Use our plugins, whatever the graph was exported with. TensorRT.",
     ),
     click.option(
         "--compute-capability",
