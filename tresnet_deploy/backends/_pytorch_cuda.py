@@ -13,17 +13,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from tresnet_deploy.backends._feeds import bound, check
+from tresnet_deploy.backends._pytorch_session import tensor_of
 from tresnet_deploy.contracts import Array, Feeds, TensorSpec
 from tresnet_deploy.errors import RunError
 
 _DEVICE: Final = "cuda"
 _MIB: Final = 2**20
-_IMAGE_RANK: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,18 +83,11 @@ class PyTorchCudaSession:
         bound(self._module)
         check(self.inputs, feeds)
         self._results = None
+        last = self._options.channels_last
+        tensors = [tensor_of(feeds[spec.name], channels_last=last) for spec in self.inputs]
         with _cuda_errors():
-            self._pinned = tuple(
-                self._tensor(feeds[spec.name]).pin_memory() for spec in self.inputs
-            )
+            self._pinned = tuple(tensor.pin_memory() for tensor in tensors)
             self._bound = tuple(tensor.to(_DEVICE) for tensor in self._pinned)
-
-    def _tensor(self, array: Array) -> Tensor:
-        tensor = torch.tensor(np.ascontiguousarray(array))
-        images = tensor.dtype.is_floating_point and tensor.ndim == _IMAGE_RANK
-        if self._options.channels_last and images:
-            return tensor.contiguous(memory_format=torch.channels_last)
-        return tensor
 
     def step(self) -> None:
         """Run once on what is bound; return when the GPU has finished."""

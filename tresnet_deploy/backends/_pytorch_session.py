@@ -35,6 +35,15 @@ class Options:
     compile: bool = False
 
 
+def tensor_of(array: Array, *, channels_last: bool) -> Tensor:
+    """Return a copy of ``array``; images (N, C, H, W) of floats in channels-last order if asked."""
+    tensor = torch.tensor(np.ascontiguousarray(array))
+    images = tensor.dtype.is_floating_point and tensor.ndim == _IMAGE_RANK
+    if channels_last and images:
+        return tensor.contiguous(memory_format=torch.channels_last)
+    return tensor
+
+
 class PyTorchSession:
     """A module in evaluation mode, run without gradients."""
 
@@ -62,14 +71,8 @@ class PyTorchSession:
         bound(self._module)
         check(self.inputs, feeds, batch=self._batch)
         self._results = None
-        self._bound = tuple(self._tensor(feeds[spec.name]) for spec in self.inputs)
-
-    def _tensor(self, array: Array) -> Tensor:
-        tensor = torch.tensor(np.ascontiguousarray(array))
-        images = tensor.dtype.is_floating_point and tensor.ndim == _IMAGE_RANK
-        if self._options.channels_last and images:
-            return tensor.contiguous(memory_format=torch.channels_last)
-        return tensor
+        last = self._options.channels_last
+        self._bound = tuple(tensor_of(feeds[each.name], channels_last=last) for each in self.inputs)
 
     def step(self) -> None:
         """Run once on what is bound."""
