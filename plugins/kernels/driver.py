@@ -1,7 +1,6 @@
 """Launching PTX on a GPU: this file is about the CUDA driver, by ``ctypes``.
 
-Not run on a GPU yet. The caller's CUDA context must be current, as it is inside torch and inside
-TensorRT's enqueue; the driver compiles PTX for the GPU at the first launch.
+Not run on a GPU yet. The driver compiles PTX for the GPU at the first launch.
 """
 
 from __future__ import annotations
@@ -22,11 +21,18 @@ _MINOR: Final = 76
 
 
 def launch(
-    plan: Launch[int], pointers: Sequence[int], *, stream: int, library: ctypes.CDLL | None = None
+    plan: Launch[int],
+    pointers: Sequence[int],
+    *,
+    stream: int,
+    ordinal: int | None = None,
+    library: ctypes.CDLL | None = None,
 ) -> None:
     """Queue ``plan`` on ``stream``, with device pointers to its inputs and then its output.
 
-    ``library`` is the driver; None opens the system's.
+    ``ordinal`` is the GPU whose primary context a thread without one takes, as the threads of
+    torch's backward pass may be; None refuses such a thread. ``library`` is the driver; None opens
+    the system's.
 
     Raises:
         UnavailableError: no driver, or no NVRTC.
@@ -34,7 +40,7 @@ def launch(
         RunError: the driver refused.
     """
     cuda = library or _open()
-    function = _function(cuda, _current_context(cuda), plan.source, plan.kernel)
+    function = _function(cuda, _context(cuda, ordinal), plan.source, plan.kernel)
     parameters, _values = arguments_of(plan, pointers)
     one = ctypes.c_uint(1)
     code = cuda.cuLaunchKernel(
@@ -61,12 +67,24 @@ def _open() -> ctypes.CDLL:
     return cuda
 
 
-def _current_context(cuda: ctypes.CDLL) -> int:
+def _context(cuda: ctypes.CDLL, ordinal: int | None) -> int:
     context = ctypes.c_void_p()
     _check(cuda, cuda.cuCtxGetCurrent(ctypes.byref(context)), "finding the CUDA context")
+    if context.value is None and ordinal is not None:
+        device = _device(cuda, ordinal)
+        code = cuda.cuDevicePrimaryCtxRetain(ctypes.byref(context), device)
+        _check(cuda, code, f"opening GPU {ordinal}")
+        _check(cuda, cuda.cuCtxSetCurrent(context), f"taking GPU {ordinal}")
     if context.value is None:
         raise RunError("no CUDA context is current in this thread: put a tensor on the GPU first")
     return context.value
+
+
+def _device(cuda: ctypes.CDLL, ordinal: int) -> ctypes.c_int:
+    device = ctypes.c_int()
+    code = cuda.cuDeviceGet(ctypes.byref(device), ctypes.c_int(ordinal))
+    _check(cuda, code, f"finding GPU {ordinal}")
+    return device
 
 
 def current_capability(cuda: ctypes.CDLL | None = None) -> int:
@@ -90,10 +108,7 @@ def capability_of(ordinal: int, *, library: ctypes.CDLL | None = None) -> int:
         RunError: there is no such GPU.
     """
     cuda = library or _open()
-    device = ctypes.c_int()
-    code = cuda.cuDeviceGet(ctypes.byref(device), ctypes.c_int(ordinal))
-    _check(cuda, code, f"finding GPU {ordinal}")
-    return _capability(cuda, device)
+    return _capability(cuda, _device(cuda, ordinal))
 
 
 def _capability(cuda: ctypes.CDLL, device: ctypes.c_int) -> int:

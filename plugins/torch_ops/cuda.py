@@ -38,7 +38,8 @@ def on_stream(plan: plans.Launch[int], tensors: tuple[Tensor | None, ...], /) ->
     assert output is not None
     with torch.cuda.device(output.device):
         stream = torch.cuda.current_stream().cuda_stream
-        driver.launch(plan, pointers_of(tensors), stream=stream)
+        ordinal = torch.cuda.current_device()
+        driver.launch(plan, pointers_of(tensors), stream=stream, ordinal=ordinal)
 
 
 def pointers_of(tensors: tuple[Tensor | None, ...]) -> list[int]:

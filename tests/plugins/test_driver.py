@@ -29,6 +29,8 @@ class FakeDriver:
         self.loaded = b""
         self.answers: dict[str, Callable[..., None]] = {
             "cuCtxGetCurrent": self.current_context,
+            "cuDevicePrimaryCtxRetain": self.retain,
+            "cuCtxSetCurrent": self.take,
             "cuDeviceGetAttribute": self.attribute,
             "cuModuleLoadData": self.load,
             "cuModuleGetFunction": self.function,
@@ -49,6 +51,12 @@ class FakeDriver:
 
     def current_context(self, out) -> None:
         as_pointer(out).value = self.context
+
+    def retain(self, out, device) -> None:
+        as_pointer(out).value = 0xC7
+
+    def take(self, context) -> None:
+        self.context = context.value
 
     def attribute(self, out, number, device) -> None:
         as_pointer(out).value = {75: 8, 76: 6}[number.value]
@@ -117,6 +125,16 @@ def test_what_the_driver_refuses_is_named_with_its_words(call: str, words: str) 
 def test_a_thread_without_a_context_is_told_what_to_do() -> None:
     with pytest.raises(RunError, match="no CUDA context is current"):
         driver.launch(PLAN, POINTERS, stream=STREAM, library=FakeDriver(context=None))
+
+
+def test_a_thread_without_a_context_takes_that_of_its_gpu() -> None:
+    fake = FakeDriver(context=None)
+    driver.launch(PLAN, POINTERS, stream=STREAM, ordinal=1, library=fake)
+    assert fake.context == 0xC7
+    assert fake.calls.count("cuLaunchKernel") == 1
+    refusing = FakeDriver(context=None, failing="cuDevicePrimaryCtxRetain")
+    with pytest.raises(RunError, match="opening GPU 1 failed"):
+        driver.launch(PLAN, POINTERS, stream=STREAM, ordinal=1, library=refusing)
 
 
 def test_the_first_gpus_capability_needs_no_context() -> None:
