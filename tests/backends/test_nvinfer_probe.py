@@ -8,9 +8,9 @@ from types import ModuleType
 import pytest
 
 from tresnet_deploy import gpus
-from tresnet_deploy.backends import _nvinfer, _nvinfer_load
-from tresnet_deploy.backends._nvinfer import Kind
+from tresnet_deploy.backends import _nvinfer_load, _nvinfer_probe
 from tresnet_deploy.backends._nvinfer_options import Options, check, profiles_of
+from tresnet_deploy.backends._nvinfer_probe import Kind
 from tresnet_deploy.contracts import Artifact, Batch
 from tresnet_deploy.errors import ArtifactError, ElsewhereError
 from tresnet_deploy.gpus import Gpu
@@ -60,14 +60,14 @@ def sees(monkeypatch: pytest.MonkeyPatch):
 
 def test_tensorrt_without_a_gpu_neither_builds_nor_runs(sees) -> None:
     sees()
-    found = _nvinfer.probe(tensorrt())
+    found = _nvinfer_probe.probe(tensorrt())
     assert (found.usable, found.runs, found.precisions) == (False, False, ())
     assert found.reason == "it builds and runs on NVIDIA GPUs only: no NVIDIA GPU is visible"
 
 
 def test_tensorrt_builds_for_the_gpu_that_is_here(sees) -> None:
     sees(H100)
-    found = _nvinfer.probe(tensorrt())
+    found = _nvinfer_probe.probe(tensorrt())
     assert (found.usable, found.runs) == (True, True)
     assert found.devices == ("NVIDIA H100 (compute capability 9.0)",)
     assert found.precisions == ("fp32", "fp16", "bf16", "int8", "fp8")
@@ -79,30 +79,30 @@ def test_tensorrt_builds_for_the_gpu_that_is_here(sees) -> None:
 )
 def test_what_a_gpu_does_not_compute_is_not_offered(sees, gpu: Gpu, lacks: set[str]) -> None:
     sees(gpu)
-    assert set(_nvinfer.GRAPHS) - set(_nvinfer.probe(tensorrt()).precisions) == lacks
+    assert set(_nvinfer_probe.GRAPHS) - set(_nvinfer_probe.probe(tensorrt()).precisions) == lacks
 
 
 def test_a_gpu_that_is_too_old_is_named(sees) -> None:
     sees(P100)
-    found = _nvinfer.probe(tensorrt())
+    found = _nvinfer_probe.probe(tensorrt())
     assert not found.usable
     assert "Tesla P100 (compute capability 6.0) is none of its GPUs" in found.reason
 
 
 def test_a_tensorrt_before_10_is_refused_by_what_it_lacks(sees) -> None:
     sees(H100)
-    found = _nvinfer.probe(tensorrt("8.6.1", "Builder"))
+    found = _nvinfer_probe.probe(tensorrt("8.6.1", "Builder"))
     assert (found.usable, found.runs) == (False, False)
     assert found.reason == "TensorRT 8.6.1 is too old: 10 or newer is needed"
 
 
 def test_tensorrt_rtx_builds_everywhere_and_runs_on_its_own_gpus(sees) -> None:
     sees()
-    assert (_nvinfer.probe(rtx()).usable, _nvinfer.probe(rtx()).runs) == (True, False)
+    assert (_nvinfer_probe.probe(rtx()).usable, _nvinfer_probe.probe(rtx()).runs) == (True, False)
     sees(RTX_4090)
-    assert (_nvinfer.probe(rtx()).usable, _nvinfer.probe(rtx()).runs) == (True, True)
+    assert (_nvinfer_probe.probe(rtx()).usable, _nvinfer_probe.probe(rtx()).runs) == (True, True)
     sees(H100)
-    found = _nvinfer.probe(rtx())
+    found = _nvinfer_probe.probe(rtx())
     assert (found.usable, found.runs) == (True, False)
     assert "NVIDIA H100 (compute capability 9.0) is none of its GPUs" in found.reason
 

@@ -9,55 +9,35 @@ from __future__ import annotations
 
 import dataclasses
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Final
 
 import onnx_ir as ir
 
-from tresnet_deploy import fusions, gpus, graph_files
+from tresnet_deploy import fusions, gpus, graph_files, passes
 from tresnet_deploy.artifacts import sha256_of, to_json
 from tresnet_deploy.backends import _engine, _nvinfer_build, _nvinfer_plugins
 from tresnet_deploy.backends._nvinfer_options import (
-    Capability,
     Options,
     Remainder,
     capabilities_of,
     names_targets,
     profiles_of,
-    targets,
 )
+from tresnet_deploy.backends._nvinfer_probe import Kind
 from tresnet_deploy.backends._nvinfer_request import Range, Reply, Request
 from tresnet_deploy.contracts import (
     CALIBRATED,
     Artifact,
     Batch,
     FileDigest,
-    Precision,
     Preprocess,
-    Probe,
     Scalar,
     TensorSpec,
 )
 from tresnet_deploy.errors import ArtifactError, UsageError
 from tresnet_deploy.precision.half import to_half
 
-READS: Final = "onnx"
-GRAPHS: Final[Mapping[Precision, Precision]] = {
-    "fp32": "fp32",
-    "fp16": "fp16",
-    "bf16": "bf16",
-    "int8": "int8",
-    "fp8": "fp8",
-}
-
-_LEAST: Final[Capability] = (7, 5)  # Turing, the oldest that TensorRT 11 and TensorRT-RTX run on
-# NVIDIA's support matrix, and what TensorRT-RTX 1.7.1 refuses for older ones.
-_LEAST_OF: Final[Mapping[Precision, Capability]] = {"bf16": (8, 0), "fp8": (8, 9)}
-PORTABLE_LEAST: Final[Capability] = (8, 0)
-"""The oldest GPU that an engine of TensorRT-RTX runs on which names none."""
 _PORTABLE: Final = (
     "compute capabilities 8.0, 8.6, 8.9, 12.0, 12.1 and later"  # num_compute_capabilities 0
 )
@@ -65,78 +45,6 @@ _HALF: Final[dict[Remainder, ir.DataType]] = {
     "fp16": ir.DataType.FLOAT16,
     "bf16": ir.DataType.BFLOAT16,
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Kind:
-    """One of the two runtimes: its module, its name on the command line, its name for people."""
-
-    runtime: ModuleType
-    name: str
-    title: str
-
-
-def probe(kind: Kind) -> Probe:
-    """Say what the runtime builds and runs here."""
-    version = str(kind.runtime.__version__)
-    # IPluginV3 came with TensorRT 10, and so did all else that is needed here.
-    if not hasattr(kind.runtime, "IPluginV3"):
-        return Probe(
-            usable=False,
-            runs=False,
-            reason=f"{kind.title} {version} is too old: 10 or newer is needed",
-            version=version,
-        )
-    found = gpus.visible()
-    fit = _fit(kind.runtime, found)
-    builds = names_targets(kind.runtime) or fit is not None
-    return Probe(
-        usable=builds,
-        runs=fit is not None,
-        reason=_reason(kind, found, fit),
-        version=version,
-        devices=tuple(str(each) for each in found),
-        precisions=_precisions(kind.runtime, fit) if builds else (),
-    )
-
-
-def _fit(runtime: ModuleType, found: tuple[gpus.Gpu, ...]) -> gpus.Gpu | None:
-    """Return the GPU that would run an engine: the first, which CUDA takes too."""
-    if not found:
-        return None
-    able = targets(runtime) if names_targets(runtime) else None
-    first = found[0]
-    fits = first.capability >= _LEAST if able is None else first.capability in able
-    return first if fits else None
-
-
-def _reason(kind: Kind, found: tuple[gpus.Gpu, ...], fit: gpus.Gpu | None) -> str:
-    if fit is not None:
-        return f"runs on {fit}"
-    gap = f"{found[0]} is none of its GPUs" if found else "no NVIDIA GPU is visible"
-    if names_targets(kind.runtime):
-        return f"builds for GPUs elsewhere: {gap}"
-    return f"it builds and runs on NVIDIA GPUs only: {gap}"
-
-
-def _precisions(runtime: ModuleType, fit: gpus.Gpu | None) -> tuple[Precision, ...]:
-    """Return what can be built: for GPUs elsewhere all, for this one what it computes."""
-    if names_targets(runtime) or fit is None:
-        return tuple(GRAPHS)
-    return tuple(each for each in GRAPHS if fit.capability >= _LEAST_OF.get(each, _LEAST))
-
-
-def options_for(kind: Kind, precision: Precision) -> dict[str, str]:
-    """Return by name the options that make the fastest engine of ``precision``.
-
-    Where the older GPUs lack the type, TensorRT-RTX builds for the others alone.
-    """
-    found = {"remainder": "fp16"} if precision in CALIBRATED else {}
-    least = _LEAST_OF.get(precision, _LEAST)
-    if names_targets(kind.runtime) and least > PORTABLE_LEAST:
-        able = (each for each in targets(kind.runtime) if each >= least)
-        found["compute_capabilities"] = ",".join(f"{major}.{minor}" for major, minor in able)
-    return found
 
 
 def build(kind: Kind, source: Artifact, path: Path, *, batch: Batch, options: Options) -> Artifact:
@@ -152,8 +60,8 @@ def build(kind: Kind, source: Artifact, path: Path, *, batch: Batch, options: Op
     _check(source, batch, batches, options)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".graph-") as folder:
         model = graph_files.load(source.path)
-        plugins = _nvinfer_plugins.asked_for(kind.runtime, model)
-        graph, facts = _graph(source.path, model, Path(folder), options.remainder)
+        plugins = _nvinfer_plugins.asked_for(kind.runtime, model, options.operators)
+        graph = _graph(kind, source.path, model, Path(folder), options)
         ranges = _nvinfer_build.profiles_of(source.inputs, batches, source.preprocess)
         request = _nvinfer_plugins.asking(_request(kind, graph, path, options, ranges), plugins)
         reply = _nvinfer_build.run(
@@ -169,7 +77,7 @@ def build(kind: Kind, source: Artifact, path: Path, *, batch: Batch, options: Op
         options=options,
         versions={kind.name: reply.version},
     )
-    companions = _write_layers(reply.layers, facts, path)
+    companions = _write_layers(reply.layers, model, path)
     engine = _nvinfer_plugins.recorded(engine, plugins)
     return _with_record(engine, source.preprocess, companions, reply)
 
@@ -190,29 +98,28 @@ def _check(source: Artifact, batch: Batch, batches: tuple[Batch, ...], options: 
         )
 
 
-def _graph(
-    path: Path, model: ir.Model, folder: Path, remainder: Remainder
-) -> tuple[Path, fusions.GraphFacts]:
-    """Return the file to parse, with what is known of its nodes.
+def _graph(kind: Kind, path: Path, model: ir.Model, folder: Path, options: Options) -> Path:
+    """Rewrite ``model`` for the runtime, in place, and return the file to parse.
 
-    It is the graph itself, or one whose float part is typed anew.
+    It is ``path`` itself where nothing had to change, or else a new one in ``folder``.
     """
-    if remainder == "fp32":
-        return path, fusions.facts_of(model)
-    to_half(model, _HALF[remainder])
+    outcomes = passes.run(model, passes.order_for(kind.name))
+    changed = any(outcome.changed for _, outcome in outcomes)
+    if options.remainder != "fp32":
+        to_half(model, _HALF[options.remainder])
+    elif not changed and options.operators == "as-exported":
+        return path
     rewritten = folder / "graph.onnx"
     graph_files.save(model, rewritten)
-    return rewritten, fusions.facts_of(model)
+    return rewritten
 
 
-def _write_layers(
-    text: str | None, facts: fusions.GraphFacts, engine: Path
-) -> tuple[FileDigest, ...]:
+def _write_layers(text: str | None, model: ir.Model, engine: Path) -> tuple[FileDigest, ...]:
     """Write what was fused beside the engine, where the builder told, and return that file."""
     if text is None:
         return ()
     path = fusions.companion_of(engine)
-    path.write_bytes(to_json(fusions.parse(text, facts)))
+    path.write_bytes(to_json(fusions.parse(text, fusions.facts_of(model))))
     return (FileDigest(name=path.name, sha256=sha256_of(path)),)
 
 
@@ -281,8 +188,9 @@ def layers_of(kind: Kind, path: Path, *, batch: Batch) -> str | None:
     asked = Batch(min=fixed, opt=fixed, max=fixed) if isinstance(fixed, int) else batch
     with tempfile.TemporaryDirectory(prefix="tresnet-deploy-") as folder:
         options = Options()
+        graph = _graph(kind, path, model, Path(folder), options.remainder)
         ranges = _nvinfer_build.profiles_of(inputs, (asked,), _preprocess_of(path, inputs))
-        request = _request(kind, path, Path(folder) / "engine", options, ranges)
+        request = _request(kind, graph, Path(folder) / "engine", options, ranges)
         reply = _nvinfer_build.run(
             request, title=kind.title, graph=path.name, timeout_s=options.timeout_s
         )

@@ -99,7 +99,7 @@ _MEANINGS: Final = (
 
 def refusal(reply: Reply, *, runtime: str, graph: str) -> BuildError:
     """Return what went wrong in a build that ended by itself: explained, then quoted."""
-    text = "\n".join((*reply.words, *reply.warnings, reply.error or ""))
+    text = "\n".join((*reply.words, reply.error or ""))  # warnings speak of other things, too
     known = next((each for each in _MEANINGS if re.search(each.words, text)), None)
     means = known.means if known else reply.error
     return BuildError(

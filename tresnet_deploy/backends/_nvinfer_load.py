@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from tresnet_deploy import gpus, trust
-from tresnet_deploy.backends import _engine, _nvinfer, _nvinfer_plugins
+from tresnet_deploy.backends import _engine, _nvinfer_plugins
 from tresnet_deploy.backends._nvinfer_options import (
     Options,
     capabilities_of,
     names_targets,
 )
+from tresnet_deploy.backends._nvinfer_probe import PORTABLE_LEAST, Kind, probe
 from tresnet_deploy.backends._nvinfer_session import open_session
 from tresnet_deploy.contracts import Artifact, Session
 from tresnet_deploy.errors import ArtifactError, ElsewhereError
 
 
-def load(kind: _nvinfer.Kind, artifact: Artifact) -> Session:
+def load(kind: Kind, artifact: Artifact) -> Session:
     """Load an engine on the GPU. Not run on a GPU yet.
 
     Raises:
@@ -34,9 +35,9 @@ def load(kind: _nvinfer.Kind, artifact: Artifact) -> Session:
     return open_session(kind.runtime, artifact.path.read_bytes(), options, artifact.batch)
 
 
-def _check_here(kind: _nvinfer.Kind, artifact: Artifact, options: Options) -> None:
+def _check_here(kind: Kind, artifact: Artifact, options: Options) -> None:
     """Refuse an engine that cannot run on this machine."""
-    found = _nvinfer.probe(kind)
+    found = probe(kind)
     if not found.runs:
         raise ElsewhereError(
             f"{artifact.path.name} cannot run here: {found.reason}",
@@ -48,7 +49,7 @@ def _check_here(kind: _nvinfer.Kind, artifact: Artifact, options: Options) -> No
         )
     gpu = gpus.visible()[0]
     named = capabilities_of(options)
-    fits = gpu.capability in named if named else gpu.capability >= _nvinfer.PORTABLE_LEAST
+    fits = gpu.capability in named if named else gpu.capability >= PORTABLE_LEAST
     if names_targets(kind.runtime) and not fits:
         raise ElsewhereError(
             f"{artifact.path.name} cannot run here: it was built for {artifact.device}, and this "

@@ -9,8 +9,8 @@ from typing import Final
 import msgspec
 import tensorrt
 
-from tresnet_deploy.backends import _nvinfer, _nvinfer_load, _nvinfer_options
-from tresnet_deploy.backends._nvinfer import GRAPHS, READS
+from tresnet_deploy.backends import _nvinfer, _nvinfer_load, _nvinfer_options, _nvinfer_probe
+from tresnet_deploy.backends._nvinfer_probe import GRAPHS, READS
 from tresnet_deploy.contracts import Artifact, Batch, Precision, Probe, Session
 
 __all__ = [
@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 WRITES: Final = ".tensorrt.engine"
-_KIND: Final = _nvinfer.Kind(runtime=tensorrt, name="tensorrt", title="TensorRT")
+_KIND: Final = _nvinfer_probe.Kind(runtime=tensorrt, name="tensorrt", title="TensorRT")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +39,12 @@ class Options(_nvinfer_options.Options):
 
 def options_for(precision: Precision) -> Options:
     """Return the options that make the fastest engine of ``precision``."""
-    return msgspec.convert(_nvinfer.options_for(_KIND, precision), Options)
+    return msgspec.convert(_nvinfer_probe.options_for(_KIND, precision), Options)
 
 
 def probe() -> Probe:
     """Say what TensorRT builds here, and whether a GPU runs it."""
-    return _nvinfer.probe(_KIND)
+    return _nvinfer_probe.probe(_KIND)
 
 
 def build(source: Artifact, path: Path, *, batch: Batch, options: Options) -> Artifact:

@@ -9,8 +9,8 @@ from typing import Final
 import msgspec
 import tensorrt_rtx
 
-from tresnet_deploy.backends import _nvinfer, _nvinfer_load, _nvinfer_options
-from tresnet_deploy.backends._nvinfer import GRAPHS, READS
+from tresnet_deploy.backends import _nvinfer, _nvinfer_load, _nvinfer_options, _nvinfer_probe
+from tresnet_deploy.backends._nvinfer_probe import GRAPHS, READS
 from tresnet_deploy.contracts import Artifact, Batch, Precision, Probe, Session
 
 __all__ = [
@@ -26,7 +26,7 @@ __all__ = [
 ]
 
 WRITES: Final = ".tensorrt-rtx.engine"
-_KIND: Final = _nvinfer.Kind(runtime=tensorrt_rtx, name="tensorrt-rtx", title="TensorRT-RTX")
+_KIND: Final = _nvinfer_probe.Kind(runtime=tensorrt_rtx, name="tensorrt-rtx", title="TensorRT-RTX")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,12 +40,12 @@ class Options(_nvinfer_options.Options):
 
 def options_for(precision: Precision) -> Options:
     """Return the options that make the fastest engine of ``precision``."""
-    return msgspec.convert(_nvinfer.options_for(_KIND, precision), Options)
+    return msgspec.convert(_nvinfer_probe.options_for(_KIND, precision), Options)
 
 
 def probe() -> Probe:
     """Say what TensorRT-RTX builds here, and whether a GPU runs it."""
-    return _nvinfer.probe(_KIND)
+    return _nvinfer_probe.probe(_KIND)
 
 
 def build(source: Artifact, path: Path, *, batch: Batch, options: Options) -> Artifact:

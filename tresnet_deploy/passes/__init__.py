@@ -38,6 +38,9 @@ DEFAULT_ORDER: Final[dict[str, tuple[str, ...]]] = {
         "quantize-outputs",  # else INT8 convolutions run in float: 0.8 instead of 3 times FP32
         "unsigned-activations",  # its int8 x int8 kernels are the slow ones
     ),
+    # Both read model-local functions, by which a plugin can be told apart.
+    "tensorrt": ("cast-bytes-first",),  # they refuse to move bytes
+    "tensorrt-rtx": ("cast-bytes-first",),
 }
 
 
