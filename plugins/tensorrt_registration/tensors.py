@@ -76,7 +76,7 @@ def check(operator: str, element: ElementType) -> None:
     if not takes(operator, element):
         raise UsageError(
             f"the plugin {operator} takes float tensors, not {element}: leave the blurs out of the "
-            "quantised layers, as quantize does",
+            "quantised layers, as quantize does unless it is told otherwise",
         )
 
 

@@ -39,8 +39,8 @@ def asked_for(runtime: ModuleType, model: ir.Model, operators: Operators = "as-e
     wanted = plugins.wanted_by(model)
     if operators == "plugin" and not wanted:
         raise UsageError(
-            "operators=plugin finds none of our operators in this graph: an INT8 graph and one of "
-            "--operators inline hold standard operators in their place",
+            "operators=plugin finds none of our operators in this graph: it was exported with "
+            "--operators inline or quantised with --quantize-all, which write standard ones",
             hints=("tresnet-deploy export --operators function",),
         )
     if wanted:
