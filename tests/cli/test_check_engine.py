@@ -41,6 +41,15 @@ def test_a_compatible_engine_ends_with_0(command: Command, engine: Artifact) -> 
     assert done.err == ""
 
 
+def test_the_newest_engine_is_checked_by_default(
+    command: Command, engine: Artifact, tmp_path: Path
+) -> None:
+    done = command("check-engine", "-o", tmp_path)
+    assert done.code == 0, done.err
+    assert f"taking the newest engine, {engine.path}" in done.err
+    assert command("check-engine", "-o", tmp_path / "empty").code == 2
+
+
 def test_the_findings_are_there_as_json(command: Command, engine: Artifact) -> None:
     done = command("check-engine", engine.path, "--format", "json")
     found = json.loads(done.out)

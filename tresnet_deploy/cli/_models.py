@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tresnet_deploy.cli._options import say, warn
 from tresnet_deploy.contracts import Artifact
-from tresnet_deploy.errors import UnavailableError
+from tresnet_deploy.errors import UnavailableError, UsageError
 
 _BUILD = "tresnet-deploy build-engine"
 _EXPORT = "tresnet-deploy export --variant l"
@@ -85,6 +85,21 @@ def _why_not_here(engine: Artifact) -> str:
 
     found = probe(engine.backend or "").probe
     return "" if found.runs else found.reason
+
+
+def newest_engine_of(folder: Path) -> Path:
+    """Return where the newest engine of ``folder`` lies, its hashes not checked.
+
+    Raises:
+        UsageError: there is none.
+    """
+    from tresnet_deploy import artifacts
+
+    found = artifacts.listed(folder, want=_is_engine)
+    if not found:
+        raise UsageError(f"there is no engine in {folder}/", hints=(_BUILD,))
+    say(f"taking the newest engine, {found[-1].path}")
+    return found[-1].path
 
 
 def described(artifact: Artifact) -> str:
