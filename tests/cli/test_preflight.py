@@ -68,6 +68,27 @@ def test_named_gpus_decide_what_is_a_fault(command, classifier: Artifact) -> Non
     assert "compute capability 7.5" in done.out
 
 
+@pytest.mark.parametrize(
+    ("targets", "backend"),
+    [
+        ((), "--backend tensorrt-rtx"),
+        (("8.9", "8.6", "8.9"), "--compute-capability 8.9 --compute-capability 8.6"),
+        (("9.0",), "--backend tensorrt, on such a GPU"),
+    ],
+)
+def test_the_next_command_builds_for_the_named_gpus(
+    command, classifier: Artifact, targets: tuple[str, ...], backend: str
+) -> None:
+    named = [part for each in targets for part in ("--compute-capability", each)]
+    done = command("preflight", classifier.path, "--no-parser", *named)
+    assert done.err.rstrip().endswith(backend)
+
+
+def test_after_errors_no_build_is_suggested(command, tmp_path: Path) -> None:
+    path = saved(tmp_path, FAULTY)
+    assert command("preflight", path, "--no-parser", "--fail-on", "never").err == ""
+
+
 def test_json_holds_everything(command, tmp_path: Path) -> None:
     done = command("preflight", saved(tmp_path, FAULTY), "--no-parser", "--format", "json")
     report = json.loads(done.out)
@@ -95,6 +116,7 @@ def test_the_documents_table_is_the_list_of_rules(command) -> None:
         ((), "Missing argument '[ONNX]'"),
         (("nothing.onnx",), "there is no file nothing.onnx"),
         (("nothing.onnx", "--compute-capability", "ampere"), "'ampere' is no compute capability"),
+        (("nothing.onnx", "--compute-capability", "99.9"), "knows GPUs from 7.5 to 12.1, not 99.9"),
         (("nothing.onnx", "--fail-on", "info"), "'info' is not one of"),
     ],
 )

@@ -8,6 +8,7 @@ A plugin that aborts, or a library that hangs, then costs a process and not the 
 from __future__ import annotations
 
 import importlib
+import re
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ import msgspec
 _TIMEOUT_S: Final = 300  # TResNet-L takes two seconds
 _LAST_LINES: Final = 3
 _NO_REASON: Final = "the parser names no reason"
+# Where in the runtime's source it was said, and that no CUDA driver is here.
+_NOISE: Final = re.compile(r"\. In \w+ at /_src/[^)]*|\s*\[checkMacros\.cpp.*", re.DOTALL)
 _EMPTY: Final = ("", "false")  # what the parser says where a check of its own is the reason
 
 
@@ -89,7 +92,7 @@ def _refusals(parser: Any) -> tuple[Refused, ...]:
     by_reason: dict[str, list[str]] = {}
     for index in range(parser.num_errors):
         error = parser.get_error(index)
-        said = error.desc().strip()
+        said = _NOISE.sub("", error.desc().strip())
         words = error.code().name.lower().replace("_", " ") if said in _EMPTY else said
         reason = f"{error.node_operator() or 'the graph'}: {words}"
         by_reason.setdefault(reason, []).append(_place(error))

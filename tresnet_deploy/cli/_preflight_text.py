@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from tresnet_deploy.cli._tables import table
 from tresnet_deploy.errors import GateError
-from tresnet_deploy.preflight import Finding, PreflightReport, RuleList, Severity
+from tresnet_deploy.preflight import OF_RTX, Finding, PreflightReport, RuleList, Severity
 
 _SHOWN_NODES = 3
 _WIDTH = 100
@@ -39,6 +39,16 @@ def failure(report: PreflightReport) -> GateError:
     """Return the findings as the error that ends the command."""
     first = report.findings[0]
     return GateError(f"preflight found {_counted(report)} in {report.path}", hints=(first.remedy,))
+
+
+def next_command(report: PreflightReport, asked: tuple[str, ...]) -> str:
+    """Return the build that the report speaks for; ``asked`` are the GPUs that were named."""
+    build = f"tresnet-deploy build-engine {report.path}"
+    of_rtx = set(map(str, OF_RTX))
+    if not of_rtx.issuperset(report.targets):
+        return f"{build} --backend tensorrt, on such a GPU"
+    named = "".join(f" --compute-capability {each}" for each in dict.fromkeys(asked))
+    return f"{build} --backend tensorrt-rtx{named}"
 
 
 def _finding(finding: Finding) -> Iterator[str]:

@@ -10,7 +10,7 @@ import click
 from tresnet_deploy.cli._options import emit, output_format, say, talkative
 
 if TYPE_CHECKING:
-    from tresnet_deploy.preflight import Capability, PreflightReport
+    from tresnet_deploy.preflight import Capability
 
 Least = Literal["error", "warning", "never"]
 
@@ -75,7 +75,7 @@ def command(
     Ends with 1 when there are errors, or with --fail-on warning also when there are warnings.
     """
     from tresnet_deploy.artifacts import to_json
-    from tresnet_deploy.cli._preflight_text import failure, report_text, rules_text
+    from tresnet_deploy.cli._preflight_text import failure, next_command, report_text, rules_text
     from tresnet_deploy.preflight import PORTABLE, check, rule_list
 
     as_json = output_format == "json"
@@ -88,8 +88,5 @@ def command(
     emit(to_json(report) if as_json else report_text(report))
     if report.fails(fail_on):
         raise failure(report)
-    _say_next(report)
-
-
-def _say_next(report: PreflightReport) -> None:
-    say(f"next: tresnet-deploy build-engine {report.path} --backend tensorrt-rtx")
+    if not report.count("error"):
+        say(f"next: {next_command(report, tuple(map(str, targets)))}")

@@ -16,9 +16,10 @@ from tresnet_deploy.preflight.reports import (
     RuleList,
     Severity,
 )
-from tresnet_deploy.preflight.targets import PORTABLE, Capability, parse
+from tresnet_deploy.preflight.targets import OF_RTX, PORTABLE, Capability, parse
 
 __all__ = [
+    "OF_RTX",
     "PORTABLE",
     "Capability",
     "Finding",

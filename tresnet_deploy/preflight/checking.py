@@ -25,13 +25,14 @@ def check(
         UsageError: there is no such file.
         ArtifactError: it is no ONNX model, or a damaged one.
     """
-    found = subjects.read(path, tuple(targets))
+    meant = tuple(sorted(set(targets)))
+    found = subjects.read(path, meant)
     answer = _answer(path, found, parser)
     findings = [*findings_of(found), *_refusals(answer)]
     return PreflightReport(
         path=str(path),
         sha256=artifacts.sha256_of(path),
-        targets=tuple(map(str, targets)),
+        targets=tuple(map(str, meant)),
         findings=tuple(sorted(findings, key=lambda each: SEVERITIES.index(each.severity))),
         rules=tuple(entry.rule for entry in rule_list().rules),
         parser=answer.check,
@@ -54,7 +55,7 @@ def findings_of(subject: Subject) -> Iterator[Finding]:
 
 def _answer(path: Path, subject: Subject, parser: bool) -> Answer:
     if not parser:
-        return Answer(check=ParserCheck(state="not asked", message="as wished"))
+        return Answer(check=ParserCheck(state="not asked", message="--no-parser"))
     if subject.unreadable:
         return Answer(check=ParserCheck(state="not asked", message="some weights cannot be read"))
     return ask(path)
