@@ -82,6 +82,36 @@ def test_ones_own_images_are_taken_from_the_folder_given(
     assert "warning: CAL001: calibrated on only 30 images" in done.err
 
 
+def test_auto_prints_the_recipes_that_it_measured_and_marks_the_one_taken(
+    command: Command, folder: Path, class_folders: Path
+) -> None:
+    done = command(
+        "quantize", "-o", folder, "--method", "auto", "--calibration-data", class_folders
+    )
+    assert done.code == 0
+    lines = done.out.splitlines()
+    assert any(line.startswith("recipe ") and "SNR dB" in line for line in lines)
+    assert len([line for line in lines if line.endswith("  taken")]) == 1
+    assert len([line for line in lines if ", equalized" in line]) >= 2
+    assert "on 10 images held out" in done.out
+    assert "over 20 images" in done.out
+    assert (folder / "tresnet.int8.onnx.choice.json").is_file()
+
+
+def test_extras_can_be_asked_for_by_name(command: Command, folder: Path) -> None:
+    extras = ("--equalize", "--bias-correction", "--weight-range", "mse")
+    done = command("quantize", "-o", folder, *SAMPLES, *extras)
+    assert done.code == 0
+    words = "channels equalized, biases corrected, weights by their squared error"
+    assert f"also     {words}\n" in done.out
+
+
+def test_auto_cannot_measure_on_noise(command: Command, folder: Path) -> None:
+    done = command("quantize", "-o", folder, "--method", "auto", "--random-calibration")
+    assert done.code == 2
+    assert "noise has no accuracy that --method auto could measure" in done.err
+
+
 def test_noise_is_named_as_such(command: Command, folder: Path) -> None:
     done = command("quantize", "-o", folder, "--random-calibration", *SAMPLES)
     assert "ranges   mse over 8 noise images" in done.out
