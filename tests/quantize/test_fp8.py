@@ -1,5 +1,6 @@
 """FP8 graphs: placed like INT8 ones, on another grid."""
 
+import dataclasses
 from pathlib import Path
 
 import ml_dtypes
@@ -8,8 +9,9 @@ import onnx
 import onnx_ir as ir
 import pytest
 
-from tresnet_deploy import artifacts
-from tresnet_deploy.contracts import Array, Artifact
+from tresnet_deploy import artifacts, graph_files
+from tresnet_deploy.backends import onnxruntime
+from tresnet_deploy.contracts import Array, Artifact, Batch, run
 from tresnet_deploy.errors import ArtifactError
 from tresnet_deploy.images import demo_images
 from tresnet_deploy.precision.grids import FP8, INT8, grid_of
@@ -83,17 +85,41 @@ def test_a_grid_that_tensorrt_does_not_take_is_named() -> None:
         grid_of(value)
 
 
-def test_the_step_calibrates_checks_and_records(demo_graph: Artifact, tmp_path: Path) -> None:
-    done = quantize(
+@pytest.fixture(scope="module")
+def made(demo_graph: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
+    """The trained network in the box, quantised by the step."""
+    return quantize(
         demo_graph,
-        tmp_path / "a.onnx",
+        tmp_path_factory.mktemp("fp8") / "tresnet.fp8.onnx",
         images=demo_images("calibration"),
         options=QuantizeOptions(samples=40),
         precision="fp8",
     )
-    assert (done.precision, done.step) == ("fp8", "quantize")
-    assert done.settings["fp8_layers"] == 60
-    assert done.verified is not None
-    assert float(done.verified.split()[1]) > 15
-    assert artifacts.read(done.path) == done
+
+
+def test_the_step_calibrates_checks_and_records(made: Artifact) -> None:
+    assert (made.precision, made.step) == ("fp8", "quantize")
+    assert made.settings["fp8_layers"] == 60
+    assert made.verified is not None
+    assert float(made.verified.split()[1]) > 15
+    assert artifacts.read(made.path) == made
     assert ml_dtypes.finfo(ml_dtypes.float8_e4m3fn).max == FP8.limit
+
+
+def test_onnx_runtime_computes_what_the_graph_says(made: Artifact) -> None:
+    images = np.random.default_rng(0).random((1, 3, 64, 64), dtype=np.float32)
+    session = onnxruntime.load(made)
+    found = run(session, {"images": images})["logits"]
+    session.close()
+    assert snr_db(found, evaluated(graph_files.load(made.path), images)) > 40
+
+
+def test_tensorrt_rtx_builds_it_for_gpus_that_have_fp8(made: Artifact, tmp_path: Path) -> None:
+    rtx = pytest.importorskip(
+        "tresnet_deploy.backends.tensorrt_rtx",
+        reason="tensorrt-rtx is not installed",
+        exc_type=ImportError,
+    )
+    options = dataclasses.replace(rtx.options_for("fp8"), compute_capabilities="8.9,12.0")
+    engine = rtx.build(made, tmp_path / "engine", batch=Batch(), options=options)
+    assert engine.path.stat().st_size > 0
