@@ -180,6 +180,12 @@ def test_a_graph_of_one_batch_size_makes_engines_of_that_size(
         built(fixed(graph, 2), target, batch=Batch(), overwrite=True)
 
 
+def test_the_range_that_a_graph_was_exported_for_is_what_engines_take(graph: Artifact) -> None:
+    ranged = dataclasses.replace(graph, batch=Batch(min=2, opt=4, max=6))
+    assert build.batch_of(ranged, None) == Batch(min=2, opt=4, max=6)
+    assert build.batch_of(ranged, Batch(min=1, opt=1, max=1)) == Batch(min=1, opt=1, max=1)
+
+
 def test_a_damaged_graph_is_refused_before_anything_is_written(
     demo_graph: Artifact, tmp_path: Path
 ) -> None:

@@ -74,7 +74,7 @@ def build(
 ) -> Artifact:
     """Build the ONNX ``artifact`` into the engine ``target``, prove it, and return it.
 
-    ``precision`` None is the graph's own. ``batch`` None is the size that the graph has fixed, or
+    ``precision`` None is the graph's own. ``batch`` None is what the graph was exported for, or
     else 1:8:16. ``options`` are the backend's own, None takes the fastest. ``images`` prove the
     engine; None takes packaged ones.
 
@@ -124,7 +124,7 @@ def batch_of(artifact: Artifact, asked: Batch | None) -> Batch:
     """
     fixed = artifact.inputs[0].shape[0]
     if isinstance(fixed, str):
-        return asked or Batch()
+        return asked or artifact.batch or Batch()
     if asked is not None and (asked.min, asked.max) != (fixed, fixed):
         raise UsageError(
             f"{artifact.path.name} takes batches of {fixed} only",
