@@ -9,7 +9,13 @@ from tresnet_deploy import artifacts
 from tresnet_deploy.preflight import subject as subjects
 from tresnet_deploy.preflight.catalogue import BROKE, REFUSED, RULES, rule_list
 from tresnet_deploy.preflight.parser import Answer, ask
-from tresnet_deploy.preflight.reports import SEVERITIES, Finding, ParserCheck, PreflightReport
+from tresnet_deploy.preflight.reports import (
+    SEVERITIES,
+    Finding,
+    ParserCheck,
+    PreflightReport,
+    RuleEntry,
+)
 from tresnet_deploy.preflight.rules._rule import Subject
 from tresnet_deploy.preflight.targets import PORTABLE, Capability
 
@@ -63,15 +69,17 @@ def _answer(path: Path, subject: Subject, parser: bool) -> Answer:
 
 def _refusals(answer: Answer) -> Iterator[Finding]:
     if answer.check.state == "broke":
-        entry, refusals = BROKE, ((answer.check.message, ()),)
-    else:
-        entry, refusals = REFUSED, answer.refusals
-    for message, nodes in refusals:
-        yield Finding(
-            rule=entry.rule,
-            severity=entry.severity,
-            title=entry.title,
-            message=message,
-            nodes=nodes,
-            remedy=entry.remedy,
-        )
+        yield _of_parser(BROKE, answer.check.message, ())
+    for message, nodes in answer.refusals:
+        yield _of_parser(REFUSED, message, nodes)
+
+
+def _of_parser(entry: RuleEntry, message: str, nodes: tuple[str, ...]) -> Finding:
+    return Finding(
+        rule=entry.rule,
+        severity=entry.severity,
+        title=entry.title,
+        message=message,
+        nodes=nodes,
+        remedy=entry.remedy,
+    )
