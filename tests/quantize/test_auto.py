@@ -13,7 +13,7 @@ from tresnet_deploy.errors import UsageError
 from tresnet_deploy.images import ImageSet, demo_images, sample
 from tresnet_deploy.quantize import AUTO, QuantizeOptions, Recipe, quantize
 from tresnet_deploy.quantize.drawing import drawn
-from tresnet_deploy.quantize.trials import COMPANION, Measured, Trial, Trials, best_of
+from tresnet_deploy.quantize.trials import Measured, Trial, Trials, beside, best_of
 from tresnet_deploy.registry import OBSERVERS
 
 IMAGES = 36
@@ -36,7 +36,7 @@ def chosen(
 
 @pytest.fixture(scope="module")
 def trials(chosen: Artifact) -> Trials:
-    path = chosen.path.with_name(f"{chosen.path.name}{COMPANION}")
+    path = beside(chosen.path)
     return artifacts.from_json(path.read_bytes(), Trials, name=path.name)
 
 
@@ -45,7 +45,7 @@ def test_winner_and_losers_are_recorded_beside_the_graph(chosen: Artifact, trial
     assert chosen.settings["chosen_by"] == "auto"
     for name in ("method", "equalize", "bias_correction", "weights"):
         assert chosen.settings[name] == getattr(taken, name)
-    assert [companion.name for companion in chosen.companions] == [f"{chosen.path.name}{COMPANION}"]
+    assert trials.graph_sha256 == chosen.sha256
     assert artifacts.read(chosen.path) == chosen
     assert {trial.method for trial in trials.trials} == set(OBSERVERS.names())
     assert any(trial.equalize for trial in trials.trials)
@@ -80,7 +80,7 @@ def test_the_same_graph_comes_of_asking_for_the_winner(
     )
     again = quantize(demo_graph, tmp_path / "again.onnx", images=images, options=asked)
     assert again.settings["chosen_by"] == "request"
-    assert len(again.companions) == 0
+    assert not beside(again.path).exists()
     for name in ("int8_layers", "int8_activations", "calibration_sha256"):
         assert again.settings[name] == settings[name]
     assert again.verified == chosen.verified

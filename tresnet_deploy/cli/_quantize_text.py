@@ -8,8 +8,8 @@ from tresnet_deploy.artifacts import from_json
 from tresnet_deploy.cli._inspection_text import facts
 from tresnet_deploy.cli._tables import percent, table
 from tresnet_deploy.contracts import CALIBRATED, Artifact
-from tresnet_deploy.quantize import Recipe
-from tresnet_deploy.quantize.trials import COMPANION, Trial, Trials
+from tresnet_deploy.quantize import AUTO, Recipe
+from tresnet_deploy.quantize.trials import Trial, Trials, beside
 
 _MIB = 2**20
 
@@ -24,10 +24,10 @@ def text(artifact: Artifact, source: Artifact) -> str:
 
 def _trials(artifact: Artifact) -> str:
     """Return the table of recipes that were measured, or nothing."""
-    name = f"{artifact.path.name}{COMPANION}"
-    if name not in (companion.name for companion in artifact.companions):
+    path = beside(artifact.path)
+    if artifact.settings.get("chosen_by") != AUTO or not path.is_file():
         return ""
-    found = from_json(artifact.path.with_name(name).read_bytes(), Trials, name=name)
+    found = from_json(path.read_bytes(), Trials, name=str(path))
     heads = ("recipe", "SNR dB", "agreement", "top-1", "s", "")
     judged = f"by {found.criterion}, on {found.images} images held out"
     return f"{table(heads, (_row(trial) for trial in found.trials))}\n{judged}"

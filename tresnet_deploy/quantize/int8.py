@@ -27,7 +27,7 @@ from tresnet_deploy.quantize.graphs import (
 )
 from tresnet_deploy.quantize.making import Job, Made, make, prepared, tables
 from tresnet_deploy.quantize.options import QuantizeOptions
-from tresnet_deploy.quantize.trials import COMPANION, Trials
+from tresnet_deploy.quantize.trials import Trials, beside
 
 Coded = Literal["int8", "fp8"]
 
@@ -53,7 +53,7 @@ def quantize(
     ``calibration/`` beside ``target`` and reused for the same graph, images, preprocessing, method
     and version. ``open_session`` None takes ONNX Runtime. What the user should know (few images,
     skipped ones, dead activations) is logged as warnings. With the method "auto" the recipes that
-    were measured are a companion of the file, named by ``trials.COMPANION``.
+    were measured lie beside the file: see ``trials.beside``.
 
     Raises:
         UsageError: the graph is not FP32, an option contradicts it, or ``target`` exists.
@@ -64,7 +64,6 @@ def quantize(
     require_fp32(artifact, precision.upper())
     sets = None if options.random_calibration else drawn(_required(images), options)
     data = _data(artifact, sets, options)
-    companion = target.with_name(f"{target.name}{COMPANION}")
     with artifacts.publishing(target, overwrite=overwrite) as staging:
         model = float_graph(artifact)
         place(model.graph, exclude=options.exclude)  # refuses a wrong --exclude before any work
@@ -84,12 +83,13 @@ def quantize(
             _log.warning("%s", finding)
         made, trials = _made(job, sets)
         warn(made.table)
+        done = _saved(job, made, staging, precision)
         if trials is None:
-            if overwrite:
-                companion.unlink(missing_ok=True)  # of an earlier file of this name
+            beside(target).unlink(missing_ok=True)  # of an earlier file of this name
         else:
-            staging.path.with_name(companion.name).write_bytes(artifacts.to_json(trials))
-        return _saved(job, made, staging, precision)
+            record = dataclasses.replace(trials, graph_sha256=done.sha256)
+            artifacts.write_whole(beside(target), artifacts.to_json(record))
+        return done
 
 
 def _made(job: Job, sets: Drawn | None) -> tuple[Made, Trials | None]:

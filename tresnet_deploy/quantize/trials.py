@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from tresnet_deploy.contracts import SCHEMA_VERSION
 from tresnet_deploy.metrics import Flags, mcnemar
 from tresnet_deploy.precision.weight_ranges import WeightRange
 from tresnet_deploy.quantize.options import Recipe
-
-COMPANION: Final = ".choice.json"
-"""What the name of the file with the trials ends with, after that of the graph."""
 
 PAYS_DB: Final = 0.5
 """What equalisation, corrected biases or other weight ranges have to gain each, to be taken: the
@@ -42,13 +40,17 @@ class Trial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trials:
-    """All recipes that were measured, best SNR first; ``criterion`` says how one was taken."""
+    """All recipes that were measured, best SNR first; ``criterion`` says how one was taken.
+
+    ``graph_sha256`` is that of the file that the taken one became.
+    """
 
     images: int
     images_sha256: str
     criterion: str
     trials: tuple[Trial, ...]
     float_top1: float | None = None
+    graph_sha256: str = ""
     schema_version: int = SCHEMA_VERSION
 
 
@@ -59,6 +61,11 @@ class Measured:
     recipe: Recipe
     trial: Trial
     right: Flags
+
+
+def beside(graph: Path) -> Path:
+    """Return where the trials of the file ``graph`` lie; it is complete without them."""
+    return graph.with_name(f"{graph.name}.choice.json")
 
 
 def best_of(measured: Sequence[Measured]) -> Measured:
