@@ -1,6 +1,6 @@
-"""Launching PTX on a GPU: this file is about the CUDA driver, by ``ctypes``.
+"""Launching kernels on a GPU: this file is about the CUDA driver, by ``ctypes``.
 
-Not run on a GPU yet. The driver compiles PTX for the GPU at the first launch.
+Not run on a GPU yet. Kernels are compiled and loaded at their first launch in a context.
 """
 
 from __future__ import annotations
@@ -135,9 +135,10 @@ def _function(cuda: ctypes.CDLL, context: int, source: Source, kernel: str) -> c
 @functools.cache
 def _module(cuda: ctypes.CDLL, _context: int, source: Source) -> ctypes.c_void_p:
     module = ctypes.c_void_p()
-    text = nvrtc.ptx(source, current_capability(cuda)).encode()
-    code = cuda.cuModuleLoadData(ctypes.byref(module), ctypes.c_char_p(text))
-    _check(cuda, code, f"loading {source}.cu's PTX, which an older driver cannot read")
+    image = nvrtc.code(source, current_capability(cuda))
+    held = ctypes.create_string_buffer(image)  # machine code may hold zeros, PTX must end in one
+    code = cuda.cuModuleLoadData(ctypes.byref(module), held)
+    _check(cuda, code, f"loading {source}.cu, which a driver older than the compiler may not read")
     return module
 
 

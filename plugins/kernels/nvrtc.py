@@ -1,8 +1,8 @@
 """CUDA C++ to PTX: this file is about NVRTC, NVIDIA's compiler as a library, by ``ctypes``.
 
 It needs no GPU, no driver and no CUDA toolkit, only the wheel nvidia-cuda-nvrtc (the extra
-``plugins``); CUDA builds of torch bring one too. A driver reads PTX of its own CUDA version and
-older, so a machine with an old driver wants an old wheel.
+``plugins``); CUDA builds of torch bring one too, of CUDA 12 or 13. A driver reads PTX of its own
+CUDA version and older, so engines for a machine with an old driver want an old wheel.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ CAPABILITIES: Final = (75, 80, 86, 89, 90, 100, 120)
 """Compute capabilities that the kernels are compiled for in the tests: Turing to Blackwell."""
 
 _LIBRARY: Final = "libnvrtc.so"
+_BUILTINS: Final = "libnvrtc-builtins.so.*"
 _OPTIONS: Final = ("--std=c++17", "--restrict")
 _HINT: Final = "pip install 'tresnet-deploy[plugins]'"
 
@@ -31,6 +32,11 @@ class Nvrtc:
     """The loaded compiler."""
 
     library: ctypes.CDLL
+
+    @property
+    def name(self) -> str:
+        """The CUDA version in words."""
+        return ".".join(map(str, self.version))
 
     @property
     def version(self) -> tuple[int, int]:
@@ -47,28 +53,35 @@ class Nvrtc:
         self._check(self.library.nvrtcGetSupportedArchs(found))
         return tuple(sorted(found))
 
-    def compile(self, source: Source, capability: int) -> str:
+    def ptx(self, source: Source, capability: int) -> str:
         """Return the PTX of ``source`` for GPUs of ``capability`` and later.
 
         Raises:
             UsageError: this NVRTC compiles for no such GPU.
             BuildError: it refused the source; its own words follow.
         """
+        return self._compiled(source, capability, "compute", "PTX").decode()
+
+    def cubin(self, source: Source, capability: int) -> bytes:
+        """Return the machine code of ``source`` for GPUs of ``capability`` alone; errors as ptx."""
+        return self._compiled(source, capability, "sm", "CUBIN")
+
+    def _compiled(self, source: Source, capability: int, kind: str, what: str) -> bytes:
         known = self.capabilities()
         if capability not in known:
             raise UsageError(
-                f"CUDA {'.'.join(map(str, self.version))} compiles for SM "
-                f"{', '.join(map(str, known))}, not for SM {capability}"
+                f"CUDA {self.name} compiles for SM {', '.join(map(str, known))}, not for SM "
+                f"{capability}"
             )
         program = self._program(source)
         try:
-            options = (*_OPTIONS, f"--gpu-architecture=compute_{capability}")
+            options = (*_OPTIONS, f"--gpu-architecture={kind}_{capability}")
             encoded = [option.encode() for option in options]
             array = (ctypes.c_char_p * len(encoded))(*encoded)
-            code = self.library.nvrtcCompileProgram(program, len(encoded), array)
-            if code:
-                raise BuildError(f"NVRTC refused {source}.cu:\n{self._text(program, 'ProgramLog')}")
-            return self._text(program, "PTX")
+            if self.library.nvrtcCompileProgram(program, len(encoded), array):
+                words = self._text(program, "ProgramLog").decode()
+                raise BuildError(f"NVRTC refused {source}.cu:\n{words}")
+            return self._text(program, what)
         finally:
             self.library.nvrtcDestroyProgram(ctypes.byref(program))
 
@@ -89,12 +102,12 @@ class Nvrtc:
         )
         return program
 
-    def _text(self, program: ctypes.c_void_p, what: str) -> str:
+    def _text(self, program: ctypes.c_void_p, what: str) -> bytes:
         size = ctypes.c_size_t()
         self._check(self.library[f"nvrtcGet{what}Size"](program, ctypes.byref(size)))
         buffer = ctypes.create_string_buffer(size.value)
         self._check(self.library[f"nvrtcGet{what}"](program, buffer))
-        return buffer.value.decode()
+        return buffer.raw if what == "CUBIN" else buffer.value
 
     def _check(self, code: int) -> None:
         if code:
@@ -105,22 +118,39 @@ class Nvrtc:
 
 @functools.cache
 def find() -> Nvrtc:
-    """Return the compiler of the newest wheel that is installed.
+    """Return the compiler of the newest CUDA version that is installed.
 
     Raises:
         UnavailableError: there is none, or it does not load.
     """
     package = importlib.util.find_spec("nvidia")
     folders = [] if package is None else list(package.submodule_search_locations or ())
-    paths = sorted(path for folder in folders for path in Path(folder).glob(f"*/lib/{_LIBRARY}.*"))
+    paths = [path for folder in folders for path in Path(folder).glob(f"*/lib/{_LIBRARY}.*")]
     if not paths:
         raise UnavailableError(
             "NVRTC, which compiles the kernels of the plugins, is not installed", hints=(_HINT,)
         )
     try:
-        return Nvrtc(ctypes.CDLL(str(paths[-1])))
+        return open_library(max(paths, key=_soname_number))
     except OSError as error:
         raise UnavailableError(f"NVRTC does not load: {error}", hints=(_HINT,)) from error
+
+
+def _soname_number(path: Path) -> int:
+    number = path.name.removeprefix(f"{_LIBRARY}.").partition(".")[0]
+    return int(number) if number.isdecimal() else 0
+
+
+def open_library(path: Path) -> Nvrtc:
+    """Return the compiler in ``path``.
+
+    Raises:
+        OSError: it does not load.
+    """
+    # Some versions look for their other half by name only, and not beside themselves.
+    for half in sorted(path.parent.glob(_BUILTINS)):
+        ctypes.CDLL(str(half), mode=ctypes.RTLD_GLOBAL)
+    return Nvrtc(ctypes.CDLL(str(path)))
 
 
 def nearest(compiler: Nvrtc, capability: int) -> int:
@@ -132,8 +162,7 @@ def nearest(compiler: Nvrtc, capability: int) -> int:
     fitting = [known for known in compiler.capabilities() if known <= capability]
     if not fitting:
         raise UnavailableError(
-            f"NVRTC of CUDA {'.'.join(map(str, compiler.version))} compiles for no GPU as old as "
-            f"SM {capability}",
+            f"NVRTC of CUDA {compiler.name} compiles for no GPU as old as SM {capability}",
             hints=("pip install 'nvidia-cuda-nvrtc-cu12'",),
         )
     return fitting[-1]
@@ -143,4 +172,18 @@ def nearest(compiler: Nvrtc, capability: int) -> int:
 def ptx(source: Source, capability: int) -> str:
     """Return the PTX of ``source`` for a GPU of ``capability``, compiled once a process."""
     compiler = find()
-    return compiler.compile(source, nearest(compiler, capability))
+    return compiler.ptx(source, nearest(compiler, capability))
+
+
+@functools.cache
+def code(source: Source, capability: int) -> bytes:
+    """Return what a driver loads on a GPU of ``capability``, made once a process.
+
+    That is machine code, which drivers of the same CUDA generation take; PTX, which wants a driver
+    as new as the compiler, is for GPUs that the compiler does not know.
+    """
+    compiler = find()
+    known = nearest(compiler, capability)
+    if known == capability:
+        return compiler.cubin(source, capability)
+    return compiler.ptx(source, known).encode()

@@ -62,7 +62,7 @@ class FakeDriver:
         as_pointer(out).value = {75: 8, 76: 6}[number.value]
 
     def load(self, out, text) -> None:
-        self.loaded = text.value
+        self.loaded = text.raw
         as_pointer(out).value = 0xAA
 
     def function(self, out, module, name) -> None:
@@ -85,8 +85,8 @@ class FakeDriver:
 
 
 @pytest.fixture(autouse=True)
-def ptx(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nvrtc, "ptx", lambda source, capability: f"{source} for {capability}")
+def code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nvrtc, "code", lambda source, sm: f"{source}\0for {sm}".encode())
 
 
 def test_a_launch_hands_over_grid_stream_and_arguments() -> None:
@@ -95,7 +95,7 @@ def test_a_launch_hands_over_grid_stream_and_arguments() -> None:
     items = 2 * 8 * 3 * 3
     values = [0x1000, None, items, 6, 6, plans.float_bits(0.5), plans.float_bits(1.0), 0x2000]
     assert fake.launched == (0xFF, [1, 1, 1, 256, 1, 1, 0], STREAM, values, None)
-    assert fake.loaded == b"blur_pool for 86"
+    assert fake.loaded == b"blur_pool\0for 86\0"
 
 
 def test_code_is_loaded_once_a_context() -> None:
@@ -112,7 +112,10 @@ def test_code_is_loaded_once_a_context() -> None:
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        ("cuModuleLoadData", "loading blur_pool.cu's PTX, which an older driver cannot read"),
+        (
+            "cuModuleLoadData",
+            "loading blur_pool.cu, which a driver older than the compiler may not read",
+        ),
         ("cuModuleGetFunction", "finding blur_pool_nchw_float32_v1"),
         ("cuLaunchKernel", "launching blur_pool_nchw_float32_v1"),
     ],

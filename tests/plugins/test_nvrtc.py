@@ -1,6 +1,8 @@
 """NVRTC makes PTX of the kernels for every GPU that we name, on a machine without one."""
 
 import re
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from tresnet_deploy.plugins.kernels import FOLDER, Source, nvrtc, plans
@@ -33,7 +35,7 @@ def kernels_in(source: Source) -> set[str]:
 def test_every_kernel_compiles_for_every_gpu(
     compiler: nvrtc.Nvrtc, source: Source, capability: int
 ) -> None:
-    text = compiler.compile(source, capability)
+    text = compiler.ptx(source, capability)
     assert f".target sm_{capability}" in text
     assert {name for name, _ in ENTRY.findall(text)} == kernels_in(source)
     assert ".local" not in text, "a kernel keeps its values in memory instead of registers"
@@ -53,12 +55,12 @@ def test_every_kernel_compiles_for_every_gpu(
 def test_aligned_kernels_load_sixteen_bytes_at_a_time(
     compiler: nvrtc.Nvrtc, source: Source, kernel: str, load: str
 ) -> None:
-    body = compiler.compile(source, 86).partition(f".entry {kernel}(")[2].partition(".entry")[0]
+    body = compiler.ptx(source, 86).partition(f".entry {kernel}(")[2].partition(".entry")[0]
     assert re.search(load, body), body
 
 
 def test_arguments_lie_in_the_order_that_tensorrt_wants(compiler: nvrtc.Nvrtc) -> None:
-    entries = dict(ENTRY.findall(compiler.compile("blur_pool", 86)))
+    entries = dict(ENTRY.findall(compiler.ptx("blur_pool", 86)))
     plan = plans.blur_pool((1, 8, 4, 4), "float32")
     kinds = re.findall(r"\.param \.(\w+)", entries[plan.kernel])
     pointers = [".u64"] * plan.inputs
@@ -67,13 +69,53 @@ def test_arguments_lie_in_the_order_that_tensorrt_wants(compiler: nvrtc.Nvrtc) -
 
 def test_a_gpu_that_nvrtc_does_not_know_is_refused(compiler: nvrtc.Nvrtc) -> None:
     with pytest.raises(UsageError, match=r"compiles for SM .*, not for SM 35"):
-        compiler.compile("blur_pool", 35)
+        compiler.ptx("blur_pool", 35)
+
+
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_gpu_that_nvrtc_knows_gets_machine_code(compiler: nvrtc.Nvrtc, source: Source) -> None:
+    assert nvrtc.code(source, 86).startswith(b"\x7fELF")
+    for name in kernels_in(source):
+        assert name.encode() in nvrtc.code(source, 86)
+
+
+def test_a_gpu_of_the_future_gets_ptx(compiler: nvrtc.Nvrtc) -> None:
+    newest = compiler.capabilities()[-1]
+    assert f".target sm_{newest}".encode() in nvrtc.code("space_to_depth", newest + 1)
+
+
+def test_the_newest_of_several_compilers_is_taken(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A CUDA 12 build of torch brings one of its own, in another folder."""
+    opened: list[Path] = []
+    for name in ("cuda_nvrtc/lib/libnvrtc.so.12", "cu13/lib/libnvrtc.so.13"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True)
+        path.touch()
+        (path.parent / "libnvrtc.alt.so.99").touch()
+    spec = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: spec)
+    monkeypatch.setattr(nvrtc, "open_library", opened.append)
+    nvrtc.find.__wrapped__()
+    assert opened == [tmp_path / "cu13/lib/libnvrtc.so.13"]
+
+
+def test_a_damaged_compiler_is_told_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    path = tmp_path / "cu13/lib/libnvrtc.so.13"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"not a library")
+    spec = SimpleNamespace(submodule_search_locations=[str(tmp_path)])
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: spec)
+    with pytest.raises(UnavailableError, match="NVRTC does not load: ") as caught:
+        nvrtc.find.__wrapped__()
+    assert caught.value.exit_code == 3
 
 
 def test_a_refused_source_is_quoted(compiler: nvrtc.Nvrtc, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(nvrtc, "text_of", lambda _name: "#error not today\n")
     with pytest.raises(BuildError, match="not today"):
-        compiler.compile("blur_pool", 86)
+        compiler.ptx("blur_pool", 86)
 
 
 def test_a_newer_gpu_takes_the_nearest_older_code(compiler: nvrtc.Nvrtc) -> None:
