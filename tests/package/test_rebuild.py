@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tresnet_deploy import artifacts, packaging, parity, trust
+from tresnet_deploy import artifacts, gpus, packaging, parity, trust
 from tresnet_deploy.contracts import Artifact, FileDigest
 from tresnet_deploy.errors import ArtifactError, ImageError, UnavailableError, UsageError
 from tresnet_deploy.images import demo_images, sample
@@ -82,6 +82,20 @@ def test_another_backend_takes_its_own_options(bundle: Path, tmp_path: Path) -> 
     assert done.engine.backend == "onnxruntime"
     assert done.engine.settings["onnxruntime.threads"] == 1
     assert done.not_compared == "it was not asked for"
+
+
+@pytest.mark.skipif(bool(gpus.visible()), reason="a GPU would run the engine")
+def test_an_engine_for_gpus_elsewhere_is_built_checked_and_not_compared(
+    bundle: Path, tmp_path: Path
+) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
+    done = packaging.rebuild(bundle, tmp_path, Wish(backend="tensorrt-rtx"))
+    assert done.parity is None
+    assert done.not_compared is not None
+    assert "tensorrt-rtx builds here and does not run" in done.not_compared
+    report = trust.examine(done.engine.path)
+    assert report.verdict == "cannot tell"
+    assert {each.check for each in report.findings if each.outcome == "unknown"} == {"GPU"}
 
 
 def test_a_rebuild_without_weights_says_so_and_is_not_repeated_over_its_own_engine(

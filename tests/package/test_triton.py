@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from google.protobuf import text_format
 
-from tresnet_deploy import artifacts, packaging
+from tresnet_deploy import artifacts, gpus, packaging
 from tresnet_deploy.contracts import Artifact, Batch, Labels
 from tresnet_deploy.errors import ArtifactError, GateError, RunError, UsageError
 from tresnet_deploy.images import demo_images
@@ -157,6 +157,23 @@ def test_a_tensorrt_plan_is_served_by_gpu_instances(
     assert config.instance_group[0].kind == triton_schema.ModelInstanceGroup.KIND_GPU
     assert config.max_batch_size == 4
     assert list(config.dynamic_batching.preferred_batch_size) == [2, 4]
+
+
+@pytest.mark.skipif(bool(gpus.visible()), reason="a GPU would run the plan, and this is none")
+def test_a_plan_is_copied_as_it_is_where_no_gpu_runs_it(
+    openvino_engine: Artifact, tmp_path: Path
+) -> None:
+    described = as_plan(openvino_engine, versions={"tensorrt": "11.4.0.12"})
+    with artifacts.publishing(tmp_path / "demo.int8.tensorrt.engine", overwrite=False) as staging:
+        staging.path.write_bytes(b"ftrt" + bytes(20) + bytes((11, 4, 0, 12)) + bytes(100))
+        engine = staging.finish(described)
+    written = packaging.write(engine, tmp_path / "models", SERVING, images=IMAGES)
+    assert written.proof == (
+        "model.plan has the engine's bytes; it was not run, which takes its GPU"
+    )
+    served = tmp_path / "models" / "demo_int8" / "1" / "model.plan"
+    assert served.read_bytes() == engine.path.read_bytes()
+    assert packaging.name_of(engine) == "demo_int8"
 
 
 def test_an_engine_of_one_batch_size_names_it_in_the_dims(

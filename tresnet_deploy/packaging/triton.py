@@ -17,8 +17,8 @@ from typing import Final
 import numpy as np
 
 from tresnet_deploy import folders, scoring, trust
-from tresnet_deploy.contracts import Array, Artifact, FileDigest
-from tresnet_deploy.errors import GateError, RunError, UsageError
+from tresnet_deploy.contracts import Array, Artifact, FileDigest, Probe
+from tresnet_deploy.errors import GateError, RunError, UnavailableError, UsageError
 from tresnet_deploy.images import ImageSet, batches, default_images
 from tresnet_deploy.inspection import verdict_of
 from tresnet_deploy.packaging.bundle import label_lines, travelling
@@ -31,6 +31,7 @@ from tresnet_deploy.packaging.config import (
     largest_batch,
     notes_of,
 )
+from tresnet_deploy.registry import BACKENDS
 
 _VERSION: Final = "1"
 _ORIGIN: Final = "tresnet-deploy.json"
@@ -158,8 +159,8 @@ def _proved(engine: Artifact, served: Artifact, serving: Serving, images: ImageS
     Raises:
         RunError: otherwise than the engine does.
     """
-    if engine.backend == "tensorrt":
-        return "the plan's bytes are the engine's; it was not run for this"
+    if engine.backend == "tensorrt" and not _plans_run_here():
+        return f"{served.path.name} has the engine's bytes; it was not run, which takes its GPU"
     pictures = images or default_images(engine, "compare", None)
     few = dataclasses.replace(pictures, files=pictures.files[:_IMAGES])
     array = next(batches(few, engine.preprocess, _IMAGES)).array
@@ -176,6 +177,14 @@ def _proved(engine: Artifact, served: Artifact, serving: Serving, images: ImageS
     return f"{served.path.name} answers as {engine.path.name} on {len(array)} images" + (
         "" if apart else ", to the last bit"
     )
+
+
+def _plans_run_here() -> bool:
+    try:
+        found: Probe = BACKENDS.load("tensorrt").probe()
+    except UnavailableError:
+        return False
+    return found.runs
 
 
 def _answers(model: Artifact, array: Array) -> Array:
