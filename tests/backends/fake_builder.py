@@ -39,12 +39,14 @@ class BuilderFlag(enum.Enum):
     WEIGHT_STREAMING = 0
     VERSION_COMPATIBLE = 1
     REFIT = 2
+    TF32 = 3
 
 
 class WeaklyTypedBuilderFlag(enum.Enum):
     """That of TensorRT 10, whose networks are weakly typed unless they are told otherwise."""
 
     FP16 = 0
+    TF32 = 3
 
 
 class NetworkDefinitionCreationFlag(enum.IntEnum):
@@ -71,12 +73,15 @@ class IBuilderConfig:
     profiling_verbosity: ProfilingVerbosity = ProfilingVerbosity.LAYER_NAMES_ONLY
     builder_optimization_level: int = 3
     hardware_compatibility_level: HardwareCompatibilityLevel = HardwareCompatibilityLevel.NONE
-    flags: list[BuilderFlag] = field(default_factory=list)
+    flags: list[BuilderFlag] = field(default_factory=lambda: [BuilderFlag.TF32])
     limits: dict[MemoryPoolType, int] = field(default_factory=dict)
     profiles: list[IOptimizationProfile] = field(default_factory=list)
 
     def set_flag(self, flag: BuilderFlag) -> None:
         self.flags.append(flag)
+
+    def clear_flag(self, flag: BuilderFlag) -> None:
+        self.flags = [each for each in self.flags if each.name != flag.name]
 
     def set_memory_pool_limit(self, pool: MemoryPoolType, pool_size: int) -> None:
         self.limits[pool] = pool_size

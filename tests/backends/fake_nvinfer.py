@@ -78,6 +78,7 @@ class Plan:
     location: TensorLocation = TensorLocation.DEVICE
     streamable: int = 0
     budget_sticks: bool = True
+    has_config: bool = True
     refuses: frozenset[str] = frozenset()
     missing: tuple[str, ...] = ()
     cache: bytes = b"kernels"
@@ -351,13 +352,21 @@ class ICudaEngine:
     def get_weight_streaming_automatic_budget(self) -> int:
         return self._world.plan.streamable // 2
 
+    def __getattribute__(self, name: str) -> Any:
+        """Have no configurations where the plan says so, as TensorRT before 10.9."""
+        if name == "create_runtime_config" and not self._world.plan.has_config:
+            raise AttributeError(name)
+        return super().__getattribute__(name)
+
     def create_runtime_config(self) -> IRuntimeConfig | None:
         self._world.note("create_runtime_config")
         config = self._config(self._world)
         made: IRuntimeConfig | None = self._world.says("create_runtime_config", config, None)
         return made
 
-    def create_execution_context(self, runtime_config: IRuntimeConfig) -> IExecutionContext | None:
+    def create_execution_context(
+        self, runtime_config: IRuntimeConfig | None = None
+    ) -> IExecutionContext | None:
         self._world.note("create_execution_context")
         if isinstance(runtime_config, RtxRuntimeConfig):
             strategy = runtime_config.dynamic_shapes_kernel_specialization_strategy

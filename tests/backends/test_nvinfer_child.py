@@ -68,6 +68,7 @@ def test_every_option_reaches_the_builder(request_: Request, tmp_path: Path) -> 
         profiles=(ranges(1, 1, 1), ranges(2, 4, 8)),
         workspace_mib=512,
         optimization_level=5,
+        tf32=True,
         weight_streaming=True,
         version_compatible=True,
         refit=True,
@@ -83,6 +84,12 @@ def test_every_option_reaches_the_builder(request_: Request, tmp_path: Path) -> 
     assert world.config.hardware_compatibility_level.name == "AMPERE_PLUS"
     assert len(world.config.profiles) == 2
     assert new.read_bytes() == b"seen+timed"
+
+
+def test_fp32_is_computed_in_fp32_unless_tf32_is_asked_for(request_: Request) -> None:
+    _, world = asked(request_)
+    assert world.config is not None
+    assert world.config.flags == []
 
 
 def test_one_batch_size_makes_the_network_static(request_: Request) -> None:

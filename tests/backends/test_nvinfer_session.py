@@ -33,6 +33,7 @@ class RunOptions:
     cuda_graph: bool = False
     runtime_cache: str = ""
     weight_streaming: bool = False
+    weight_streaming_mib: int = 0
 
 
 @dataclasses.dataclass
@@ -324,6 +325,22 @@ def test_weights_stream_within_the_budget_that_the_runtime_proposes(opened: Open
     calls = bench.calls("weight", "create")
     assert calls[0] == "weight_streaming_budget_v2 = 32 MiB"
     assert calls[-1] == "create_execution_context"
+
+
+@pytest.mark.parametrize(("asked", "given"), [(8, 8), (999, 64)])
+def test_a_streaming_budget_can_be_asked_for_and_never_exceeds_the_weights(
+    opened: Open, asked: int, given: int
+) -> None:
+    plan = Plan(streamable=64 * MIB)
+    bench = opened(plan, weight_streaming=True, weight_streaming_mib=asked)
+    assert bench.calls("weight") == [f"weight_streaming_budget_v2 = {given} MiB"]
+
+
+def test_a_runtime_before_configurations_is_given_none(opened: Open) -> None:
+    bench = opened(Plan(has_config=False))
+    fed = images()
+    np.testing.assert_allclose(run(bench.session, {"images": fed})["logits"], expected(fed))
+    assert bench.calls("create") == ["create_execution_context"]
 
 
 def test_a_streaming_budget_that_does_not_stick_is_an_error(opened: Open) -> None:

@@ -70,6 +70,7 @@ def loaded(fakes: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Opened:
         cuda_graph: bool
         runtime_cache: str = ""
         weight_streaming: bool = False
+        weight_streaming_mib: int = 0
 
     def load(artifact: Artifact) -> Session:
         opened.append(artifact)

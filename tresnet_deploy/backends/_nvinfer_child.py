@@ -173,6 +173,8 @@ def _configure(runtime: ModuleType, config: Any, request: Request) -> None:
     if request.hardware_compatible != "none":
         level = _HARDWARE[request.hardware_compatible]
         config.hardware_compatibility_level = runtime.HardwareCompatibilityLevel.__members__[level]
+    if not request.tf32:
+        config.clear_flag(runtime.BuilderFlag.TF32)
     flags = {
         "WEIGHT_STREAMING": request.weight_streaming,
         "VERSION_COMPATIBLE": request.version_compatible,

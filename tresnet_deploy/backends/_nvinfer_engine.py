@@ -37,7 +37,8 @@ class RunOptions(Protocol):
     """What an engine's options say about running it.
 
     ``runtime_cache`` is the file that TensorRT-RTX keeps its compiled kernels in, "" for none.
-    ``weight_streaming`` leaves as many weights in host memory as the runtime proposes.
+    ``weight_streaming`` keeps ``weight_streaming_mib`` of the weights on the GPU and the others on
+    the host; 0 is what the runtime proposes.
     """
 
     @property
@@ -51,6 +52,10 @@ class RunOptions(Protocol):
     @property
     def weight_streaming(self) -> bool:
         """Keep weights on the host."""
+
+    @property
+    def weight_streaming_mib(self) -> int:
+        """Of the weights on the GPU."""
 
 
 class LoadedEngine:
@@ -72,7 +77,7 @@ class LoadedEngine:
             raise _refused(self.log, mark, runtime)
         self.engine = engine
         if options.weight_streaming:
-            self._stream_weights()
+            self._stream_weights(options.weight_streaming_mib)
         self._cache: Any = None
         self._cache_path = Path(options.runtime_cache) if options.runtime_cache else None
         self._cached = b""
@@ -80,20 +85,22 @@ class LoadedEngine:
         self.context = self._context(options)
         self.inputs, self.outputs = self._specs()
 
-    def _stream_weights(self) -> None:
-        """Give the weights the budget that the runtime proposes for this GPU's free memory."""
-        if self.engine.streamable_weights_size == 0:
+    def _stream_weights(self, mib: int) -> None:
+        """Give the weights their budget on the GPU; all of them is the most that makes sense."""
+        whole = self.engine.streamable_weights_size
+        if whole == 0:
             raise UsageError(
                 "the engine was built without weight streaming",
                 hints=("build it again with --option weight_streaming=true",),
             )
-        budget = self.engine.get_weight_streaming_automatic_budget()
+        proposed = self.engine.get_weight_streaming_automatic_budget()
+        budget = min(mib * _MIB, whole) if mib else proposed
         self.engine.weight_streaming_budget_v2 = budget
         set_to = self.engine.weight_streaming_budget_v2
         if set_to != budget:
             raise RunError(
                 f"{self.log.title} keeps {set_to // _MIB} MiB of weights on the GPU, not the "
-                f"{budget // _MIB} MiB that it proposed"
+                f"{budget // _MIB} MiB that were asked for"
             )
 
     def _context(self, options: RunOptions) -> Any:
@@ -112,6 +119,8 @@ class LoadedEngine:
             # It captures by itself, and again when kernels for a new shape are ready.
             config.cuda_graph_strategy = self._runtime.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
             self.replays_itself = True
+            if config.cuda_graph_strategy != self._runtime.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE:
+                raise RunError(f"{self.log.title} refuses to capture CUDA graphs")
         if hasattr(config, "dynamic_shapes_kernel_specialization_strategy"):
             # Kernels for a shape are compiled when it is first run, not in the background of a
             # measurement.

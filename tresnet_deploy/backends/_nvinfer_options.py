@@ -36,15 +36,17 @@ class Options:
     """What NVIDIA's builders and runtimes can be asked for; each backend refuses what it lacks.
 
     ``profiles`` are several ranges of the batch, MIN:OPT:MAX,...; empty: the one that is built for.
-    ``operators`` "plugin" builds with our plugins whatever the graph's export said.
-    ``remainder`` is what an INT8 graph computes in where it has no Q/DQ pairs.
-    ``compute_capabilities``, 8.6,8.9 and so on, are the GPUs that TensorRT-RTX builds for; empty:
-    all from 8.0. ``workspace_mib`` 0 and ``optimization_level`` None leave both to the runtime.
-    ``hardware_compatible`` and ``version_compatible`` let an engine of TensorRT run on other GPUs
-    and under later versions. ``timing_cache`` is a file that TensorRT's timings are kept in,
-    ``runtime_cache`` one for the kernels that TensorRT-RTX compiles where it runs. ``refit`` keeps
-    weights replaceable. ``cuda_graph`` replays a step as one launch. A build that takes longer
-    than ``timeout_s`` is stopped.
+    ``operators`` "plugin" builds with our plugins whatever the graph's export said. ``remainder``
+    is what an INT8 graph computes in where it has no Q/DQ pairs. ``compute_capabilities``, 8.6,8.9
+    and so on, are the GPUs that TensorRT-RTX builds for; empty: all from 8.0. ``workspace_mib`` 0
+    and ``optimization_level`` None leave both to the runtime. ``hardware_compatible`` and
+    ``version_compatible`` let an engine of TensorRT run on other GPUs and under later versions.
+    ``timing_cache`` is a file that TensorRT's timings are kept in, ``runtime_cache`` one for the
+    kernels that TensorRT-RTX compiles where it runs. ``refit`` keeps weights replaceable. ``tf32``
+    lets what is FP32 in the graph be multiplied with ten bits of mantissa, as both runtimes do
+    unless they are told. ``weight_streaming_mib`` of the weights stay on the GPU where weights are
+    streamed, 0: as much as the runtime proposes. ``cuda_graph`` replays a step as one launch. A
+    build that takes longer than ``timeout_s`` is stopped.
     """
 
     profiles: str = ""
@@ -53,7 +55,9 @@ class Options:
     compute_capabilities: str = ""
     workspace_mib: Annotated[int, msgspec.Meta(ge=0)] = 0
     optimization_level: Annotated[int, msgspec.Meta(ge=0, le=LEVELS)] | None = None
+    tf32: bool = False
     weight_streaming: bool = False
+    weight_streaming_mib: Annotated[int, msgspec.Meta(ge=0)] = 0
     hardware_compatible: HardwareLevel = "none"
     version_compatible: bool = False
     refit: bool = False
@@ -92,6 +96,8 @@ def _refused_anywhere(options: Options) -> Iterator[str]:
             "strip makes a plan without weights, which nothing here puts back before it runs: leave"
             " it out"
         )
+    if options.weight_streaming_mib and not options.weight_streaming:
+        yield "weight_streaming_mib is for engines with weight_streaming=true: add it"
 
 
 def _refused_by_rtx(options: Options) -> Iterator[str]:

@@ -86,12 +86,15 @@ def _precisions(runtime: ModuleType, fit: gpus.Gpu | None) -> tuple[Precision, .
     return tuple(each for each in GRAPHS if fit.capability >= _LEAST_OF.get(each, _LEAST))
 
 
-def options_for(kind: Kind, precision: Precision) -> dict[str, str]:
+def options_for(kind: Kind, precision: Precision) -> dict[str, str | bool]:
     """Return by name the options that make the fastest engine of ``precision``.
 
-    Where the older GPUs lack the type, TensorRT-RTX builds for the others alone.
+    An FP32 engine computes in FP32. Where the older GPUs lack the type, TensorRT-RTX builds for the
+    others alone.
     """
-    found = {"remainder": "fp16"} if precision in CALIBRATED else {}
+    found: dict[str, str | bool] = {"tf32": precision != "fp32"}
+    if precision in CALIBRATED:
+        found["remainder"] = "fp16"
     least = _LEAST_OF.get(precision, _LEAST)
     if names_targets(kind.runtime) and least > PORTABLE_LEAST:
         able = (each for each in targets(kind.runtime) if each >= least)

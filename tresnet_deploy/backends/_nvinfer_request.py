@@ -43,6 +43,7 @@ class Request:
     capabilities: tuple[Capability, ...] = ()
     workspace_mib: int = 0
     optimization_level: int | None = None
+    tf32: bool = False
     weight_streaming: bool = False
     hardware_compatible: HardwareLevel = "none"
     version_compatible: bool = False
