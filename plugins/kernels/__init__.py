@@ -7,6 +7,7 @@ compiler makes a library that runs on the CPU (``host``), and on a GPU ``driver`
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Final, Literal
 
@@ -20,3 +21,20 @@ DEVICE_HEADERS: Final = ("portable.cuh",)
 def text_of(name: str) -> str:
     """Return one file of this folder."""
     return (FOLDER / name).read_text("utf-8")
+
+
+_KERNEL: Final = re.compile(r"^[A-Z_]+\((\w+), .*\)\n", re.MULTILINE)
+
+
+def kernels_of(source: Source) -> tuple[str, ...]:
+    """Return the names of the kernels in ``source``, whose last lines make one each."""
+    return tuple(match[1] for match in _KERNEL.finditer(text_of(f"{source}.cu")))
+
+
+def program_of(source: Source, kernel: str | None = None) -> str:
+    """Return the text of ``source``, or of that one kernel alone, which an engine then carries."""
+    text = text_of(f"{source}.cu")
+    if kernel is None:
+        return text
+    assert kernel in kernels_of(source), kernel
+    return _KERNEL.sub(lambda match: match[0] if match[1] == kernel else "", text)

@@ -160,6 +160,7 @@ DEVICE void blur_backward(const T* gradient, const T* x, int items, int channels
   }                                                                                         \
   GRID_ENTRY(NAME)
 
+// One line a kernel.
 BLUR_NCHW(blur_pool_nchw_float32_v1, float, 1)
 BLUR_NCHW(blur_pool_nchw_float32_v2, float, 2)
 BLUR_NCHW(blur_pool_nchw_float32_v4, float, 4)

@@ -16,7 +16,7 @@ from typing import Final
 
 from tresnet_deploy.errors import BuildError, UnavailableError, UsageError
 
-from . import DEVICE_HEADERS, Source, text_of
+from . import DEVICE_HEADERS, Source, program_of, text_of
 
 CAPABILITIES: Final = (75, 80, 86, 89, 90, 100, 120)
 """Compute capabilities that the kernels are compiled for in the tests: Turing to Blackwell."""
@@ -53,29 +53,34 @@ class Nvrtc:
         self._check(self.library.nvrtcGetSupportedArchs(found))
         return tuple(sorted(found))
 
-    def ptx(self, source: Source, capability: int) -> str:
-        """Return the PTX of ``source`` for GPUs of ``capability`` and later.
+    def ptx(self, source: Source, capability: int, kernel: str | None = None) -> str:
+        """Return the PTX of ``source``, or of one kernel, for GPUs of ``capability`` and later.
 
         Raises:
             UsageError: this NVRTC compiles for no such GPU.
             BuildError: it refused the source; its own words follow.
         """
-        return self._compiled(source, capability, "compute", "PTX").decode()
+        arch = f"compute_{self._known(capability)}"
+        return self._compiled(source, program_of(source, kernel), arch, "PTX").decode()
 
     def cubin(self, source: Source, capability: int) -> bytes:
         """Return the machine code of ``source`` for GPUs of ``capability`` alone; errors as ptx."""
-        return self._compiled(source, capability, "sm", "CUBIN")
+        arch = f"sm_{self._known(capability)}"
+        return self._compiled(source, program_of(source), arch, "CUBIN")
 
-    def _compiled(self, source: Source, capability: int, kind: str, what: str) -> bytes:
+    def _known(self, capability: int) -> int:
         known = self.capabilities()
         if capability not in known:
             raise UsageError(
                 f"CUDA {self.name} compiles for SM {', '.join(map(str, known))}, not for SM "
                 f"{capability}"
             )
-        program = self._program(source)
+        return capability
+
+    def _compiled(self, source: Source, text: str, arch: str, what: str) -> bytes:
+        program = self._program(source, text)
         try:
-            options = (*_OPTIONS, f"--gpu-architecture={kind}_{capability}")
+            options = (*_OPTIONS, f"--gpu-architecture={arch}")
             encoded = [option.encode() for option in options]
             array = (ctypes.c_char_p * len(encoded))(*encoded)
             if self.library.nvrtcCompileProgram(program, len(encoded), array):
@@ -85,7 +90,7 @@ class Nvrtc:
         finally:
             self.library.nvrtcDestroyProgram(ctypes.byref(program))
 
-    def _program(self, source: Source) -> ctypes.c_void_p:
+    def _program(self, source: Source, text: str) -> ctypes.c_void_p:
         headers = [text_of(name).encode() for name in DEVICE_HEADERS]
         texts = (ctypes.c_char_p * len(headers))(*headers)
         names = (ctypes.c_char_p * len(headers))(*(name.encode() for name in DEVICE_HEADERS))
@@ -93,7 +98,7 @@ class Nvrtc:
         self._check(
             self.library.nvrtcCreateProgram(
                 ctypes.byref(program),
-                text_of(f"{source}.cu").encode(),
+                text.encode(),
                 f"{source}.cu".encode(),
                 len(headers),
                 texts,
@@ -169,10 +174,10 @@ def nearest(compiler: Nvrtc, capability: int) -> int:
 
 
 @functools.cache
-def ptx(source: Source, capability: int) -> str:
-    """Return the PTX of ``source`` for a GPU of ``capability``, compiled once a process."""
+def ptx(source: Source, capability: int, kernel: str) -> str:
+    """Return the PTX of one kernel for a GPU of ``capability``, compiled once a process."""
     compiler = find()
-    return compiler.ptx(source, nearest(compiler, capability))
+    return compiler.ptx(source, nearest(compiler, capability), kernel)
 
 
 @functools.cache

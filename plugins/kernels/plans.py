@@ -32,6 +32,7 @@ BLOCK_SIZES: Final = (2, 4)
 """Block sizes that SpaceToDepth has kernels for; TResNet's is 4."""
 
 _MOST_ITEMS: Final = 2**31 - 1  # the kernels count in 32 bits
+_AXES: Final = 4
 _SMALLEST_SIDE: Final = 2  # a map of one row has no second row to reflect
 _WIDEST_LOAD: Final = 16  # bytes, as in portable.cuh
 _WORDS: Final = (16, 8, 4, 2, 1)  # bytes that one thread moves
@@ -187,9 +188,10 @@ def check_blur(shape: Sequence[int]) -> None:
     """Refuse a map that the blur cannot take.
 
     Raises:
-        UsageError: a side has fewer than 2 pixels, so that there is nothing to reflect.
+        UsageError: it is no (N, C, H, W), or a side has fewer than 2 pixels: nothing to reflect.
     """
-    _n, _c, h, w = shape
+    _check_axes("BlurPool2d", shape)
+    h, w = shape[2:]
     if min(h, w) < _SMALLEST_SIDE:
         raise UsageError(
             f"BlurPool2d reflects a map by one pixel, so height and width must be "
@@ -201,16 +203,42 @@ def check_space_to_depth(shape: Sequence[int], blocksize: int) -> None:
     """Refuse an image that SpaceToDepth cannot take.
 
     Raises:
-        UsageError: its sides are no multiples of the block, or no kernel has that block.
+        UsageError: it is no (N, C, H, W), its sides are no multiples of the block, or no kernel has
+            that block.
     """
-    _n, _c, h, w = shape
-    if blocksize not in BLOCK_SIZES:
-        raise UsageError(f"SpaceToDepth has kernels for blocks of 2 and 4, not of {blocksize}")
+    _check_axes("SpaceToDepth", shape)
+    _check_block("SpaceToDepth", blocksize)
+    h, w = shape[2:]
     if h % blocksize or w % blocksize:
         raise UsageError(
             f"SpaceToDepth needs a height and a width that are multiples of {blocksize}, not "
             f"{h}x{w}"
         )
+
+
+def check_depth_to_space(shape: Sequence[int], blocksize: int) -> None:
+    """Refuse a map that DepthToSpace cannot take.
+
+    Raises:
+        UsageError: it is no (N, C, H, W), its channels are no blocks, or no kernel has that block.
+    """
+    _check_axes("DepthToSpace", shape)
+    _check_block("DepthToSpace", blocksize)
+    if shape[1] % blocksize**2:
+        raise UsageError(
+            f"DepthToSpace needs a number of channels that is a multiple of {blocksize**2}, not "
+            f"{shape[1]}"
+        )
+
+
+def _check_axes(operator: str, shape: Sequence[int]) -> None:
+    if len(shape) != _AXES:
+        raise UsageError(f"{operator} takes a map (N, C, H, W), not one of shape {tuple(shape)}")
+
+
+def _check_block(operator: str, blocksize: int) -> None:
+    if blocksize not in BLOCK_SIZES:
+        raise UsageError(f"{operator} has kernels for blocks of 2 and 4, not of {blocksize}")
 
 
 def blocks_of(launch: Launch[int]) -> int:

@@ -73,35 +73,45 @@ DEVICE void move_nhwc(const Word* from, int items, int blocks, int block_rows, i
   }                                                                                           \
   GRID_ENTRY(NAME)
 
-#define BOTH_NCHW(SIZE, T, B, V)                                                 \
-  MOVE_NCHW(space_to_depth_nchw_##SIZE##_b##B##_v##V, T, B, V, true)             \
-  MOVE_NCHW(depth_to_space_nchw_##SIZE##_b##B##_v##V, T, B, V, false)
-
-#define BOTH_NHWC(SIZE, WORD)                            \
-  MOVE_NHWC(space_to_depth_nhwc_##SIZE, WORD, true)      \
-  MOVE_NHWC(depth_to_space_nhwc_##SIZE, WORD, false)
-
 using Byte = unsigned char;
 using Short = unsigned short;
 using Word4 = Pack<unsigned int, 1>;
 using Word8 = Pack<unsigned int, 2>;
 using Word16 = Pack<unsigned int, 4>;
 
-BOTH_NCHW(1byte, Byte, 2, 1)
-BOTH_NCHW(1byte, Byte, 2, 4)
-BOTH_NCHW(1byte, Byte, 4, 1)
-BOTH_NCHW(1byte, Byte, 4, 4)
-BOTH_NCHW(2byte, Short, 2, 1)
-BOTH_NCHW(2byte, Short, 2, 4)
-BOTH_NCHW(2byte, Short, 4, 1)
-BOTH_NCHW(2byte, Short, 4, 4)
-BOTH_NCHW(4byte, unsigned int, 2, 1)
-BOTH_NCHW(4byte, unsigned int, 2, 4)
-BOTH_NCHW(4byte, unsigned int, 4, 1)
-BOTH_NCHW(4byte, unsigned int, 4, 4)
+// One line a kernel.
+MOVE_NCHW(space_to_depth_nchw_1byte_b2_v1, Byte, 2, 1, true)
+MOVE_NCHW(depth_to_space_nchw_1byte_b2_v1, Byte, 2, 1, false)
+MOVE_NCHW(space_to_depth_nchw_1byte_b2_v4, Byte, 2, 4, true)
+MOVE_NCHW(depth_to_space_nchw_1byte_b2_v4, Byte, 2, 4, false)
+MOVE_NCHW(space_to_depth_nchw_1byte_b4_v1, Byte, 4, 1, true)
+MOVE_NCHW(depth_to_space_nchw_1byte_b4_v1, Byte, 4, 1, false)
+MOVE_NCHW(space_to_depth_nchw_1byte_b4_v4, Byte, 4, 4, true)
+MOVE_NCHW(depth_to_space_nchw_1byte_b4_v4, Byte, 4, 4, false)
+MOVE_NCHW(space_to_depth_nchw_2byte_b2_v1, Short, 2, 1, true)
+MOVE_NCHW(depth_to_space_nchw_2byte_b2_v1, Short, 2, 1, false)
+MOVE_NCHW(space_to_depth_nchw_2byte_b2_v4, Short, 2, 4, true)
+MOVE_NCHW(depth_to_space_nchw_2byte_b2_v4, Short, 2, 4, false)
+MOVE_NCHW(space_to_depth_nchw_2byte_b4_v1, Short, 4, 1, true)
+MOVE_NCHW(depth_to_space_nchw_2byte_b4_v1, Short, 4, 1, false)
+MOVE_NCHW(space_to_depth_nchw_2byte_b4_v4, Short, 4, 4, true)
+MOVE_NCHW(depth_to_space_nchw_2byte_b4_v4, Short, 4, 4, false)
+MOVE_NCHW(space_to_depth_nchw_4byte_b2_v1, unsigned int, 2, 1, true)
+MOVE_NCHW(depth_to_space_nchw_4byte_b2_v1, unsigned int, 2, 1, false)
+MOVE_NCHW(space_to_depth_nchw_4byte_b2_v4, unsigned int, 2, 4, true)
+MOVE_NCHW(depth_to_space_nchw_4byte_b2_v4, unsigned int, 2, 4, false)
+MOVE_NCHW(space_to_depth_nchw_4byte_b4_v1, unsigned int, 4, 1, true)
+MOVE_NCHW(depth_to_space_nchw_4byte_b4_v1, unsigned int, 4, 1, false)
+MOVE_NCHW(space_to_depth_nchw_4byte_b4_v4, unsigned int, 4, 4, true)
+MOVE_NCHW(depth_to_space_nchw_4byte_b4_v4, unsigned int, 4, 4, false)
 
-BOTH_NHWC(1byte, Byte)
-BOTH_NHWC(2byte, Short)
-BOTH_NHWC(4byte, Word4)
-BOTH_NHWC(8byte, Word8)
-BOTH_NHWC(16byte, Word16)
+MOVE_NHWC(space_to_depth_nhwc_1byte, Byte, true)
+MOVE_NHWC(depth_to_space_nhwc_1byte, Byte, false)
+MOVE_NHWC(space_to_depth_nhwc_2byte, Short, true)
+MOVE_NHWC(depth_to_space_nhwc_2byte, Short, false)
+MOVE_NHWC(space_to_depth_nhwc_4byte, Word4, true)
+MOVE_NHWC(depth_to_space_nhwc_4byte, Word4, false)
+MOVE_NHWC(space_to_depth_nhwc_8byte, Word8, true)
+MOVE_NHWC(depth_to_space_nhwc_8byte, Word8, false)
+MOVE_NHWC(space_to_depth_nhwc_16byte, Word16, true)
+MOVE_NHWC(depth_to_space_nhwc_16byte, Word16, false)

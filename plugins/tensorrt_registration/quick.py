@@ -110,10 +110,17 @@ def _decorate(
         "return": None,
     }
     plugin_id = _ID.format(name)
+    if _is_registered(trtp, name):
+        return
     trtp.register(plugin_id)(describe)
     trtp.autotune(plugin_id)(autotune)
     trtp.aot_impl(plugin_id)(aot)
     trtp.impl(plugin_id)(jit)
+
+
+def _is_registered(trtp: ModuleType, name: str) -> bool:
+    """Tell whether this process has the plugin already, which TensorRT would not take twice."""
+    return hasattr(trtp.op, DOMAIN) and hasattr(vars(trtp.op)[DOMAIN], name)
 
 
 def _symbolic(x: Any) -> tuple[Any, Any, Any, Any]:
@@ -146,4 +153,4 @@ def _embedded(trtp: ModuleType, plan: Launch[Any], capability: int) -> tuple[str
     extra = trtp.SymIntExprs(len(plan.scalars))
     for index, scalar in enumerate(plan.scalars):
         extra[index] = trtp.SymInt32(scalar)
-    return plan.kernel, nvrtc.ptx(plan.source, capability), parameters, extra
+    return plan.kernel, nvrtc.ptx(plan.source, capability, plan.kernel), parameters, extra

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..blur_pool import BINOMIAL
-from ..kernels.plans import check_blur, check_space_to_depth
+from ..kernels.plans import check_blur, check_depth_to_space, check_space_to_depth
 
 _ALL_SIDES: Final = (1, 1, 1, 1)  # pixels left, right, above and below
 _KERNEL: Final = 3
@@ -97,7 +97,12 @@ def depth_shape(x: Tensor, blocksize: int) -> Shape:
 
 
 def space_shape(x: Tensor, blocksize: int) -> Shape:
-    """Return the shape of the image of a depth side."""
+    """Return the shape of the image of a depth side.
+
+    Raises:
+        UsageError: its channels are no whole number of blocks.
+    """
+    check_depth_to_space(x.shape, blocksize)
     n, c, h, w = x.shape
     return n, c // (blocksize * blocksize), h * blocksize, w * blocksize
 

@@ -108,6 +108,7 @@ class QuickPlugins(ModuleType):
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self.found: dict[str, SimpleNamespace] = {}
+        self.op = SimpleNamespace()
 
     @staticmethod
     def from_shape_expr(shape: tuple[Any, ...], dtype: DataType) -> TensorDesc:
@@ -126,6 +127,9 @@ class QuickPlugins(ModuleType):
             assert set(kinds[tensors:]) <= {int, float, str, bool, bytes}
             assert signature.return_annotation is TensorDesc
             assert plugin_id not in self.found
+            namespace, _, operator = plugin_id.partition("::")
+            known = vars(self.op).setdefault(namespace, SimpleNamespace())
+            setattr(known, operator, function)
             names = list(signature.parameters)
             self.found[plugin_id] = SimpleNamespace(
                 describe=function, names=names, tensors=names[:tensors], kinds=kinds

@@ -5,29 +5,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from tresnet_deploy.plugins.kernels import FOLDER, Source, nvrtc, plans
+from tresnet_deploy.plugins.kernels import Source, kernels_of, nvrtc, plans
 
 from tresnet_deploy.errors import BuildError, UnavailableError, UsageError
 
 SOURCES: tuple[Source, ...] = ("blur_pool", "space_to_depth")
-EXPORTED = re.compile(
-    r"^(?:BLUR|MOVE)_\w+\((\w+),|^BOTH_(NCHW|NHWC)\((\w+), [\w ]+?(?:, (\d), (\d))?\)", re.M
-)
 ENTRY = re.compile(r"\.entry (\w+)\((.*?)\)", re.S)
-
-
-def kernels_in(source: Source) -> set[str]:
-    """The kernels that a source's last lines ask for."""
-    found = set()
-    for name, layout, size, block, pack in EXPORTED.findall((FOLDER / f"{source}.cu").read_text()):
-        if name and not name.isupper():
-            found.add(name)
-        elif layout:
-            tail = f"_{size}_b{block}_v{pack}" if block else f"_{size}"
-            found |= {
-                f"{way}_{layout.lower()}{tail}" for way in ("space_to_depth", "depth_to_space")
-            }
-    return found
 
 
 @pytest.mark.parametrize("capability", nvrtc.CAPABILITIES)
@@ -37,7 +20,7 @@ def test_every_kernel_compiles_for_every_gpu(
 ) -> None:
     text = compiler.ptx(source, capability)
     assert f".target sm_{capability}" in text
-    assert {name for name, _ in ENTRY.findall(text)} == kernels_in(source)
+    assert {name for name, _ in ENTRY.findall(text)} == set(kernels_of(source))
     assert ".local" not in text, "a kernel keeps its values in memory instead of registers"
 
 
@@ -75,7 +58,7 @@ def test_a_gpu_that_nvrtc_does_not_know_is_refused(compiler: nvrtc.Nvrtc) -> Non
 @pytest.mark.parametrize("source", SOURCES)
 def test_a_gpu_that_nvrtc_knows_gets_machine_code(compiler: nvrtc.Nvrtc, source: Source) -> None:
     assert nvrtc.code(source, 86).startswith(b"\x7fELF")
-    for name in kernels_in(source):
+    for name in kernels_of(source):
         assert name.encode() in nvrtc.code(source, 86)
 
 
@@ -125,8 +108,10 @@ def test_a_newer_gpu_takes_the_nearest_older_code(compiler: nvrtc.Nvrtc) -> None
         nvrtc.nearest(compiler, 30)
 
 
-def test_ptx_is_compiled_once_a_process(compiler: nvrtc.Nvrtc) -> None:
-    assert nvrtc.ptx("blur_pool", 89) is nvrtc.ptx("blur_pool", 89)
+def test_an_engine_carries_one_kernel_that_is_compiled_once(compiler: nvrtc.Nvrtc) -> None:
+    text = nvrtc.ptx("blur_pool", 89, "blur_pool_nchw_float16_v4")
+    assert [name for name, _ in ENTRY.findall(text)] == ["blur_pool_nchw_float16_v4"]
+    assert nvrtc.ptx("blur_pool", 89, "blur_pool_nchw_float16_v4") is text
 
 
 def test_without_the_extra_it_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

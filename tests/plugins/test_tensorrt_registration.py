@@ -22,7 +22,7 @@ DTYPES = {DataType.FLOAT: "float32", DataType.HALF: "float16", DataType.BF16: "b
 
 @pytest.fixture(autouse=True)
 def ptx(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(nvrtc, "ptx", lambda source, capability: f"{source} for {capability}")
+    monkeypatch.setattr(nvrtc, "ptx", lambda *what: " ".join(map(str, what)))
     monkeypatch.setattr(nvrtc, "find", lambda: None)
 
 
@@ -45,8 +45,8 @@ def plugins(monkeypatch: pytest.MonkeyPatch) -> Any:
 def evaluated(result: tuple[Any, ...], sizes: dict[str, int]) -> plans.Launch[int]:
     """The launch that TensorRT would make of an AOT kernel at run time."""
     kernel, text, parameters, extra = result
-    source, _, capability = text.partition(" for ")
-    assert capability == str(SM)
+    source, capability, compiled = text.split()
+    assert (capability, compiled) == (str(SM), kernel)
     scalars = tuple(Symbol.of(each).value(sizes) for each in extra)
     plan = plans.Launch(
         source=source,
@@ -255,6 +255,14 @@ def test_plugin_classes_take_the_combinations_that_have_kernels(
         for position in range(len(in_out))
     ]
     assert all(found) == supported
+
+
+def test_a_second_registration_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = tensorrt_fake.runtime(monkeypatch)
+    first = tensorrt_registration.register(module, capability=SM)
+    found = dict(module.plugin.found)
+    assert tensorrt_registration.register(module, capability=90) == first
+    assert module.plugin.found == found
 
 
 def test_both_ways_register_the_same_operators(monkeypatch: pytest.MonkeyPatch) -> None:

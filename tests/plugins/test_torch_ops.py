@@ -2,6 +2,7 @@
 
 import copy
 import pickle
+import re
 from collections.abc import Callable
 
 import numpy as np
@@ -187,11 +188,21 @@ def test_a_network_with_custom_ops_exports_as_any_other() -> None:
     assert isinstance(model, ir.Model)
 
 
-def test_a_map_of_one_row_is_refused_and_so_is_a_part_of_a_block() -> None:
-    with pytest.raises(UsageError, match="not 1x8"):
-        operators().blur_pool2d(torch.randn(1, 2, 1, 8), 1.0)
-    with pytest.raises(UsageError, match="multiples of 4, not 6x8"):
-        operators().space_to_depth(torch.randn(1, 2, 6, 8), 4)
+@pytest.mark.parametrize(
+    ("name", "shape", "number", "words"),
+    [
+        ("blur_pool2d", (1, 2, 1, 8), 1.0, "height and width must be 2 or more, not 1x8"),
+        ("blur_pool2d", (2, 8, 8), 1.0, "takes a map (N, C, H, W), not one of shape (2, 8, 8)"),
+        ("space_to_depth", (1, 2, 6, 8), 4, "multiples of 4, not 6x8"),
+        ("space_to_depth", (1, 2, 9, 9), 3, "blocks of 2 and 4, not of 3"),
+        ("depth_to_space", (1, 20, 2, 2), 4, "a multiple of 16, not 20"),
+    ],
+)
+def test_what_no_kernel_takes_is_refused(
+    name: str, shape: tuple[int, ...], number: float, words: str
+) -> None:
+    with pytest.raises(UsageError, match=re.escape(words)):
+        getattr(operators(), name)(torch.randn(shape), number)
 
 
 @pytest.fixture
