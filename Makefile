@@ -5,7 +5,7 @@ BIN     = $(VENV)/bin
 STAMP   = $(VENV)/.installed
 GPU     = .venv-gpu
 
-.PHONY: setup abn demo test test-fast test-gpu lint types bench clean
+.PHONY: setup abn demo test test-fast test-gpu test-engines lint types bench clean
 
 setup: $(STAMP)
 
@@ -36,6 +36,9 @@ test-gpu:  ## on a machine with an NVIDIA GPU: all that needs one; fails without
 	$(GPU)/bin/python -m pip uninstall --quiet --yes onnxruntime  # onnxruntime-gpu has its files
 	$(GPU)/bin/python -m pip install --quiet 'onnxruntime-gpu>=1.23,<2'
 	PYTHONPATH=tests/gpu $(GPU)/bin/python -m pytest -p gpu_gate -m gpu
+
+test-engines: $(STAMP)  ## every network in every precision for every GPU, by TensorRT-RTX: no GPU, half an hour
+	$(BIN)/python bench/engine_matrix.py
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .

@@ -40,7 +40,8 @@ class Options(_nvinfer_options.Options):
 
 def options_for(precision: Precision) -> Options:
     """Return the options that make the fastest engine of ``precision``."""
-    return msgspec.convert(_nvinfer_probe.options_for(_KIND, precision), Options)
+    found = _nvinfer_probe.options_for(_KIND, precision)
+    return msgspec.convert(found, Options, strict=False)
 
 
 def probe() -> Probe:
