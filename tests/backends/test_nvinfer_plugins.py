@@ -1,5 +1,6 @@
 """A graph that asks for plugins: TensorRT gets them registered, TensorRT-RTX refuses."""
 
+import dataclasses
 import enum
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,11 @@ def runtime(monkeypatch: pytest.MonkeyPatch) -> Any:
     module.NetworkDefinitionCreationFlag = Flags
     module.INetworkDefinition = type("Network", (), {"add_plugin_v3": None})
     module.registered = []
-    monkeypatch.setattr(tensorrt_registration, "register", module.registered.append)
+
+    def register(runtime: Any, *, capability: int | None = None) -> None:
+        module.registered.append((runtime, capability))
+
+    monkeypatch.setattr(tensorrt_registration, "register", register)
     monkeypatch.setattr(nvrtc, "find", lambda: None)
     return module
 
@@ -47,7 +52,7 @@ def marked(demo_graph: Artifact) -> ir.Model:
     return model
 
 
-def build(runtime: Any, folder: Path, *, plugins: int) -> Reply:
+def build(runtime: Any, folder: Path, *, plugins: int, **changed: Any) -> Reply:
     shape = (2, 3, 64, 64)
     plain = Request(
         runtime="fake_tensorrt",
@@ -55,14 +60,22 @@ def build(runtime: Any, folder: Path, *, plugins: int) -> Reply:
         engine=str(folder / "engine"),
         profiles=((Range(tensor="images", min=shape, opt=shape, max=shape),),),
     )
-    return child.build(runtime, _nvinfer_plugins.asking(plain, plugins))
+    asked = dataclasses.replace(plain, **changed)
+    return child.build(runtime, _nvinfer_plugins.asking(asked, plugins))
 
 
 def test_plugins_are_registered_before_the_graph_is_parsed(runtime: Any, tmp_path: Path) -> None:
     reply = build(runtime, tmp_path, plugins=4)
     assert reply.error is None
-    assert runtime.registered == [runtime]
+    assert runtime.registered == [(runtime, None)]
     assert runtime.world.network.flags == 1 << Flags.PREFER_AOT_PYTHON_PLUGINS
+
+
+def test_an_engine_for_all_gpus_from_ampere_on_carries_code_for_all(
+    runtime: Any, tmp_path: Path
+) -> None:
+    assert build(runtime, tmp_path, plugins=4, hardware_compatible="ampere+").error is None
+    assert runtime.registered == [(runtime, 80)]
 
 
 def test_a_graph_that_asks_for_none_registers_none(runtime: Any, tmp_path: Path) -> None:
@@ -74,7 +87,7 @@ def test_a_graph_that_asks_for_none_registers_none(runtime: Any, tmp_path: Path)
 def test_a_build_without_a_gpu_to_compile_for_says_so(
     runtime: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(_runtime: Any) -> None:
+    def refuse(_runtime: Any, *, capability: int | None) -> None:
         raise UnavailableError("the NVIDIA driver is not here")
 
     monkeypatch.setattr(tensorrt_registration, "register", refuse)

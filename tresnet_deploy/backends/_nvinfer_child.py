@@ -151,7 +151,7 @@ def _plugins(runtime: ModuleType, request: Request) -> int:
     from tresnet_deploy.backends import _nvinfer_plugins  # with onnx, which no other build needs
 
     try:
-        return _nvinfer_plugins.register(runtime)
+        return _nvinfer_plugins.register(runtime, request.hardware_compatible)
     except DeployError as error:
         raise _RefusedError(f"the plugins cannot be registered: {error.message}") from error
 

@@ -13,7 +13,7 @@ from typing import Final
 import onnx_ir as ir
 
 from tresnet_deploy import plugins
-from tresnet_deploy.backends._nvinfer_options import Operators
+from tresnet_deploy.backends._nvinfer_options import HardwareLevel, Operators
 from tresnet_deploy.backends._nvinfer_request import Request
 from tresnet_deploy.contracts import Artifact, Scalar
 from tresnet_deploy.errors import UsageError
@@ -21,6 +21,7 @@ from tresnet_deploy.passes import plugin_operators
 from tresnet_deploy.plugins import tensorrt_registration
 from tresnet_deploy.plugins.kernels import nvrtc
 
+_AMPERE: Final = 80
 SETTING: Final = "build.plugins"
 """An engine's setting: how many of its nodes asked for a plugin; left out where none did."""
 
@@ -61,13 +62,15 @@ def recorded(engine: Artifact, count: int) -> Artifact:
     return dataclasses.replace(engine, settings={**engine.settings, SETTING: count})
 
 
-def register(runtime: ModuleType) -> int:
+def register(runtime: ModuleType, hardware: HardwareLevel = "none") -> int:
     """Register the plugins with this process, and return the flags that a network wants for them.
+
+    Their code is for the GPU that is here and later ones, or for all that ``hardware`` promises.
 
     Raises:
         UnavailableError: no GPU to compile for.
     """
-    tensorrt_registration.register(runtime)
+    tensorrt_registration.register(runtime, capability=_AMPERE if hardware == "ampere+" else None)
     # TensorRT refuses to choose between embedding a kernel and calling back into Python.
     prefers = runtime.NetworkDefinitionCreationFlag.__members__.get("PREFER_AOT_PYTHON_PLUGINS")
     return 0 if prefers is None else 1 << int(prefers)
