@@ -77,28 +77,42 @@ def rebuild(
     wish = wish or Wish()
     with archive.opened(bundle) as place:
         packed = manifest.read(place)
-        source = _graph_in(place, packed)
-        backend = wish.backend or packed.backend
-        _refuse_taken(folder, packed, source, backend, overwrite=overwrite)
-        options = _options(packed, backend, wish.options)  # an unknown one is told before work
-        graph = _placed(source, place, packed, folder, wish)
-        images = _images(place, packed, graph, wish)
-        engine = build.build(
-            graph,
-            folder / build.file_name(graph, backend, packed.precision),
-            backend=backend,
-            precision=packed.precision,
-            batch=packed.batch,
-            options=options,
-            images=images,
-            overwrite=overwrite,
-            progress=progress,
-        )
+        engine, images = _built(place, packed, folder, wish, overwrite=overwrite, progress=progress)
         if not wish.compare:
             return Rebuilt(
                 engine=engine, manifest=packed, parity=None, not_compared="it was not asked for"
             )
         return _compared(engine, packed, images, progress=progress, quiet=quiet)
+
+
+def _built(
+    place: Path,
+    packed: BundleManifest,
+    folder: Path,
+    wish: Wish,
+    *,
+    overwrite: bool,
+    progress: Progress,
+) -> tuple[Artifact, ImageSet]:
+    """Return the engine, and the images that it was run on beside its graph."""
+    source = _graph_in(place, packed)
+    backend = wish.backend or packed.backend
+    _refuse_taken(folder, packed, source, backend, overwrite=overwrite)
+    options = _options(packed, backend, wish.options)  # an unknown one is told before any work
+    images = _images(place, packed, source, wish)
+    graph = _placed(source, place, packed, folder, wish)
+    engine = build.build(
+        graph,
+        folder / build.file_name(graph, backend, packed.precision),
+        backend=backend,
+        precision=packed.precision,
+        batch=packed.batch,
+        options=options,
+        images=images,
+        overwrite=overwrite,
+        progress=progress,
+    )
+    return engine, images
 
 
 def _graph_in(place: Path, packed: BundleManifest) -> Artifact:

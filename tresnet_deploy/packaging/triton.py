@@ -80,17 +80,12 @@ def write(
     config = config_of(engine, serving)
     target = repository / serving.name
     with folders.publishing(target, marker=CONFIG, overwrite=overwrite) as staging:
-        served = _copied(engine, staging / _VERSION)
-        (staging / CONFIG).write_text(config, "utf-8")
-        if engine.labels.names:
-            (staging / LABELS).write_text(label_lines(engine.labels), "utf-8")
-        (staging / _ORIGIN).write_bytes(travelling(engine))
+        served = _filled(staging, engine, config)
         proof = _proved(engine, served, serving, images)
-    model = FileDigest(name=f"{_VERSION}/{served.path.name}", sha256=served.sha256)
     return Repository(
         path=target,
         name=serving.name,
-        model=model,
+        model=FileDigest(name=f"{_VERSION}/{served.path.name}", sha256=served.sha256),
         proof=proof,
         config=config,
         notes=notes,
@@ -132,6 +127,15 @@ def _parity_notes(engine: Artifact, *, failed: bool) -> tuple[str, ...]:
             hints=("--failed, to package it all the same",),
         )
     return (f"{engine.path.name} failed parity: {gates}",)
+
+
+def _filled(folder: Path, engine: Artifact, config: str) -> Artifact:
+    """Write all files of the model into ``folder`` and return the served one."""
+    (folder / CONFIG).write_text(config, "utf-8")
+    if engine.labels.names:
+        (folder / LABELS).write_text(label_lines(engine.labels), "utf-8")
+    (folder / _ORIGIN).write_bytes(travelling(engine))
+    return _copied(engine, folder / _VERSION)
 
 
 def _copied(engine: Artifact, folder: Path) -> Artifact:
