@@ -65,6 +65,7 @@ def examine(path: Path) -> tuple[ir.Model, tuple[ArtifactError, ...]]:
         raise ArtifactError(
             f"{path} is not a valid ONNX model: {_first_cause(error)}", hints=(_REMAKE,)
         ) from error
+    _check_values(model, path)
     problems = tuple(_external_problems(model, path))
     if problems:
         return model, problems
@@ -196,17 +197,40 @@ def _check_versions(proto: onnx.ModelProto, path: Path) -> None:
 
 
 def _external_tensors(model: ir.Model) -> Iterator[ir.ExternalTensor]:
+    return (tensor for tensor in _tensors(model) if isinstance(tensor, ir.ExternalTensor))
+
+
+def _tensors(model: ir.Model) -> Iterator[ir.TensorProtocol]:
+    """Give all constants, those in attributes and subgraphs included."""
     for graph in (model.graph, *(function.graph for function in model.functions.values())):
         held = [value.const_value for value in graph.initializers.values()]
         for node in ir.traversal.RecursiveGraphIterator(graph):
             for attribute in node.attributes.values():
+                # Not as_tensor(): it looks into the tensor, which may be of no known type.
                 if attribute.type == ir.AttributeType.TENSOR and not attribute.is_ref():
-                    held.append(attribute.as_tensor())
+                    held.append(attribute.value)
                 elif attribute.type == ir.AttributeType.TENSORS and not attribute.is_ref():
-                    held.extend(attribute.as_tensors())
+                    held.extend(attribute.value)
         for inner in graph.subgraphs():
             held.extend(value.const_value for value in inner.initializers.values())
-        yield from (tensor for tensor in held if isinstance(tensor, ir.ExternalTensor))
+        yield from (tensor for tensor in held if tensor is not None)
+
+
+def _check_values(model: ir.Model, path: Path) -> None:
+    """Refuse a weight whose bytes do not fit its shape and type, before a step stumbles over it.
+
+    Weights in other files have a check of their own.
+    """
+    for tensor in _tensors(model):
+        if isinstance(tensor, ir.ExternalTensor):
+            continue
+        try:
+            tensor.numpy()
+        except (AssertionError, TypeError, ValueError) as error:  # onnx_ir's words for it
+            raise ArtifactError(
+                f"{path} is damaged: the weight {tensor.name!r} cannot be read: {error}",
+                hints=(_REMAKE,),
+            ) from error
 
 
 def _external_problems(model: ir.Model, path: Path) -> Iterator[ArtifactError]:
@@ -250,6 +274,8 @@ def _check_external(tensor: ir.ExternalTensor, path: Path) -> None:
 def _check_graph(path: Path) -> None:
     try:
         onnx.checker.check_model(str(path))
+    except UnicodeDecodeError as error:  # the checker quotes a name that is no text
+        raise ArtifactError(f"{path} is not a valid ONNX model: a name is no text") from error
     except onnx.checker.ValidationError as error:
         first_line = str(error).strip().partition("\n")[0]
         raise ArtifactError(f"{path} is not a valid ONNX model: {first_line}") from error

@@ -305,3 +305,30 @@ def test_metadata_of_another_schema_is_refused(path: Path, artifact: Artifact) -
     graph_files.save(model, path)
     with pytest.raises(ArtifactError, match="schema_version 99"):
         graph_files.artifact_of(path)
+
+
+def test_a_weight_whose_bytes_do_not_fit_its_shape_is_refused_when_read(path: Path) -> None:
+    model = proto()
+    model.graph.initializer[0].dims[0] = 5
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ArtifactError, match=r"m\.onnx is damaged: the weight 'w' cannot be read"):
+        graph_files.load(path)
+
+
+@pytest.mark.parametrize("kind", [TensorProto.UNDEFINED, 99])
+def test_a_constant_of_no_known_type_is_refused_when_read(path: Path, kind: int) -> None:
+    model = proto()
+    constant = helper.make_node("Constant", [], ["c"], value=numpy_helper.from_array(WEIGHT))
+    constant.attribute[0].t.data_type = kind
+    model.graph.node.append(constant)
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(ArtifactError, match=r"m\.onnx is "):
+        graph_files.load(path)
+
+
+def test_a_name_that_is_no_text_is_refused(path: Path) -> None:
+    model = proto()
+    model.graph.node[0].op_type = "NoSuchOperator"
+    path.write_bytes(model.SerializeToString().replace(b"NoSuchOperator", b"NoSuchOper\xff\xfeor"))
+    with pytest.raises(ArtifactError, match=r"m\.onnx is "):
+        graph_files.load(path)

@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import onnx_ir as ir
 import pytest
+from onnx import numpy_helper
 
 from tresnet_deploy import preflight
 from tresnet_deploy.contracts import Artifact
@@ -103,3 +104,21 @@ def test_our_int8_graph_is_clean(demo_int8: Artifact) -> None:
 def test_quantising_every_layer_warns_of_blurs_and_squeezes(demo_all_int8: Artifact) -> None:
     found = {each.rule for each in preflight.check(demo_all_int8.path, parser=False).findings}
     assert found == {"TRT046", "TRT047"}
+
+
+def test_nodes_that_lack_inputs_or_outputs_are_no_fault_of_ours(tmp_path: Path) -> None:
+    """The weights' file is missing too, so nothing has checked the graph before the rules."""
+    proto = onnx.parser.parse_model(
+        '<ir_version: 10, opset_import: ["" : 18]> net (float[N,4] x) => (float[N,4] y) '
+        "{ a = Reshape(x) q = QuantizeLinear(a) b = DequantizeLinear() c = Conv() y = Relu(c) }"
+    )
+    proto.graph.node[1].ClearField("output")
+    tensor = numpy_helper.from_array(np.ones(2, np.float32), "w")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    tensor.ClearField("raw_data")
+    tensor.external_data.add(key="location", value="gone.data")
+    proto.graph.initializer.append(tensor)
+    path = tmp_path / "net.onnx"
+    path.write_bytes(proto.SerializeToString())
+    found = {each.rule for each in preflight.check(path, parser=False).findings}
+    assert found == {"TRT003", "TRT005", "TRT040"}

@@ -290,6 +290,14 @@ def test_faults_inside_a_function_are_found_with_the_name_of_the_call() -> None:
     assert found.nodes == ("sum | call (Twice)",)
 
 
+def test_a_mask_of_minus_infinity_is_no_fault() -> None:
+    text = "(float[N,2] x) => (float[N,2] y) { y = Add(x, w) }"
+    mask = np.array([0, -np.inf], np.float32)
+    assert findings(graph(text, weights={"w": mask})) == ()
+    found = findings(graph(text, weights={"w": -mask}))
+    assert [each.rule for each in found] == ["TRT050"]
+
+
 def test_quantize_without_a_zero_point_makes_unsigned_integers() -> None:
     pair = "[q] q = QuantizeLinear(x, s) y = DequantizeLinear(q, s)"
     model = graph(quantized(pair), weights={"s": np.float32(0.1)})

@@ -42,7 +42,7 @@ def _named(model: ir.Model) -> Iterator[tuple[str, ir.Node]]:
 
 def _name(node: ir.Node) -> str:
     """Return the name of ``node``, or the one that the parser makes for it."""
-    return node.name or f"node_of_{node.outputs[0].name}"
+    return node.name or (f"node_of_{node.outputs[0].name}" if node.outputs else "")
 
 
 def _activations(graph: ir.Graph) -> Iterator[tuple[str, str]]:

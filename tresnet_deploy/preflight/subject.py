@@ -41,7 +41,7 @@ def prepared(
     calls = {
         node.outputs[0].name or "": f"{node.name} ({node.op_type})"
         for node in model.graph
-        if node.op_identifier() in model.functions
+        if node.op_identifier() in model.functions and node.outputs
     }
     before = set(model.graph)
     try:
@@ -66,7 +66,7 @@ def _name_after_calls(graph: ir.Graph, before: set[ir.Node], calls: Mapping[str,
         if node in before:
             continue
         pending.append(node)
-        call = calls.get(node.outputs[0].name or "")
+        call = calls.get(node.outputs[0].name or "") if node.outputs else None
         if call is not None:
             for inner in pending:
                 inner.name = f"{inner.name or inner.op_type} | {call}"

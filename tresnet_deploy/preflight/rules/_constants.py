@@ -9,7 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from tresnet_deploy.contracts import Array
-from tresnet_deploy.preflight.rules._rule import Subject
+from tresnet_deploy.preflight.rules._rule import Subject, dtype_of
 
 # Here infinity and the largest float are bounds and fillings, not weights.
 _BOUNDS: Final = frozenset(("Clip", "ConstantOfShape", "Pad", "Range", "Where"))
@@ -42,7 +42,7 @@ def weights(subject: Subject) -> Iterator[tuple[str, ir.DataType, Array]]:
             if value is None or value in seen or _is_bound(value):
                 continue
             seen.add(value)
-            dtype = value.dtype or (value.const_value.dtype if value.const_value else None)
+            dtype = dtype_of(value)
             if dtype not in _READABLE_FLOATS:
                 continue
             array = array_of(value)

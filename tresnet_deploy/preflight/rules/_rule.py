@@ -80,7 +80,20 @@ def one(message: str, nodes: Iterable[ir.Node]) -> Iterator[Match]:
 
 def name_of(node: ir.Node) -> str:
     """Return the name of ``node``, or what it makes where it has none."""
-    return node.name or f"{node.op_type} of {node.outputs[0].name}"
+    made = node.outputs[0].name if node.outputs else "nothing"
+    return node.name or f"{node.op_type} of {made}"
+
+
+def input_of(node: ir.Node, index: int) -> ir.Value | None:
+    """Return an input of ``node``, None where it is left out."""
+    return node.inputs[index] if index < len(node.inputs) else None
+
+
+def dtype_of(value: ir.Value | None) -> ir.DataType | None:
+    """Return the type of ``value``, None where nobody knows it."""
+    if value is None:
+        return None
+    return value.dtype or (value.const_value.dtype if value.const_value else None)
 
 
 def produced_by(value: ir.Value | None, *op_types: str) -> ir.Node | None:

@@ -7,7 +7,15 @@ from typing import Final
 
 import onnx_ir as ir
 
-from tresnet_deploy.preflight.rules._rule import STANDARD, Match, Rule, Subject, one
+from tresnet_deploy.preflight.rules._rule import (
+    STANDARD,
+    Match,
+    Rule,
+    Subject,
+    dtype_of,
+    input_of,
+    one,
+)
 
 # TensorRT 11, "ONNX Opset Guide"; TensorRT-RTX 1.7 has parsed opsets 11 to 27 here.
 _OLDEST_OPSET: Final = 9
@@ -41,7 +49,7 @@ def _type_before_its_opset(subject: Subject) -> Iterator[Match]:
         convolutions = (
             node
             for node in subject.of("Conv", "AveragePool", "MaxPool", "GlobalAveragePool")
-            if _dtype(node.inputs[0]) == ir.DataType.BFLOAT16
+            if dtype_of(input_of(node, 0)) == ir.DataType.BFLOAT16
         )
         yield from one(
             f"bfloat16 reaches these operators with opset {_BFLOAT16_CONV}; this is {opset}",
@@ -49,7 +57,7 @@ def _type_before_its_opset(subject: Subject) -> Iterator[Match]:
         )
     pairs = tuple(subject.of("QuantizeLinear", "DequantizeLinear"))
     if opset < _FLOAT16_SCALES:
-        half = (node for node in pairs if _dtype(node.inputs[1]) == ir.DataType.FLOAT16)
+        half = (node for node in pairs if dtype_of(input_of(node, 1)) == ir.DataType.FLOAT16)
         yield from one(f"FP16 scales came with opset {_FLOAT16_SCALES}; this is {opset}", half)
     if opset < _PER_AXIS_SCALES:
         yield from one(
@@ -87,10 +95,6 @@ def _unused(subject: Subject) -> Iterator[Match]:
 def _opset(model: ir.Model) -> int:
     versions = (model.opset_imports.get(domain) for domain in STANDARD)
     return next((version for version in versions if version is not None), _OLDEST_OPSET)
-
-
-def _dtype(value: ir.Value | None) -> ir.DataType | None:
-    return None if value is None else value.dtype
 
 
 RULES: Final = (

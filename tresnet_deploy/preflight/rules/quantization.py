@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import Final
 
 import numpy as np
 import onnx_ir as ir
 
 from tresnet_deploy.preflight.rules._constants import array_of
-from tresnet_deploy.preflight.rules._rule import Match, Rule, Subject, one, produced_by
+from tresnet_deploy.preflight.rules._rule import (
+    Match,
+    Rule,
+    Subject,
+    dtype_of,
+    input_of,
+    one,
+    produced_by,
+)
 
 _ACTIVATIONS: Final = ("Clip", "HardSwish", "LeakyRelu", "PRelu", "Relu", "Sigmoid")
 _UNSIGNED: Final = (ir.DataType.UINT8, ir.DataType.UINT16, ir.DataType.UINT4)
@@ -22,7 +30,7 @@ _ONE_PIXEL: Final = (1, 1)
 def _asymmetric(subject: Subject) -> Iterator[Match]:
     shifted, unsigned = [], []
     for node in subject.of("QuantizeLinear", "DequantizeLinear"):
-        zero = array_of(_input(node, _ZERO_POINT))
+        zero = array_of(input_of(node, _ZERO_POINT))
         if zero is not None and np.any(zero.astype(np.float32) != 0):
             shifted.append(node)
         elif _integer_type(node) in _UNSIGNED:
@@ -37,7 +45,7 @@ def _quantized_bias(subject: Subject) -> Iterator[Match]:
     nodes = (
         node
         for node in subject.of("DequantizeLinear")
-        if _dtype(node.inputs[0]) == ir.DataType.INT32
+        if dtype_of(input_of(node, 0)) == ir.DataType.INT32
     )
     yield from one("these dequantise int32, as a quantised bias is", nodes)
 
@@ -53,7 +61,7 @@ def _sixteen_bits(subject: Subject) -> Iterator[Match]:
 def _bad_scale(subject: Subject) -> Iterator[Match]:
     nodes = []
     for node in subject.of("QuantizeLinear", "DequantizeLinear"):
-        scale = array_of(node.inputs[1])
+        scale = array_of(input_of(node, 1))
         if scale is not None:
             numbers = scale.astype(np.float64)
             if not np.all(np.isfinite(numbers) & (numbers > 0)):
@@ -64,7 +72,7 @@ def _bad_scale(subject: Subject) -> Iterator[Match]:
 def _activation_by_channel(subject: Subject) -> Iterator[Match]:
     nodes = []
     for node in subject.of("QuantizeLinear"):
-        data, scale = node.inputs[0], array_of(node.inputs[1])
+        data, scale = input_of(node, 0), array_of(input_of(node, 1))
         computed = data is not None and array_of(data) is None
         if computed and scale is not None and scale.size > 1:
             nodes.append(node)
@@ -75,11 +83,11 @@ def _before_activation(subject: Subject) -> Iterator[Match]:
     """Conv -> Q -> DQ -> LeakyRelu."""
     nodes = []
     for node in subject.of(*_ACTIVATIONS):
-        dequantize = produced_by(node.inputs[0], "DequantizeLinear")
+        dequantize = produced_by(input_of(node, 0), "DequantizeLinear")
         if dequantize is None:
             continue
-        quantize = produced_by(dequantize.inputs[0], "QuantizeLinear")
-        if quantize is not None and produced_by(quantize.inputs[0], "Conv"):
+        quantize = produced_by(input_of(dequantize, 0), "QuantizeLinear")
+        if quantize is not None and produced_by(input_of(quantize, 0), "Conv"):
             nodes.append(quantize)
     yield from one("these stand between a convolution and its activation", nodes)
 
@@ -90,7 +98,7 @@ def _depthwise(subject: Subject) -> Iterator[Match]:
 
 
 def _squeeze(subject: Subject) -> Iterator[Match]:
-    nodes = (node for node in _quantized(subject) if _pixels(node.inputs[0]) == _ONE_PIXEL)
+    nodes = (node for node in _quantized(subject) if _pixels(input_of(node, 0)) == _ONE_PIXEL)
     yield from one("these convolutions see one pixel, as in squeeze-and-excite", nodes)
 
 
@@ -99,7 +107,7 @@ def _quantized(subject: Subject) -> Iterator[ir.Node]:
     return (
         node
         for node in subject.of("Conv")
-        if produced_by(node.inputs[0], "DequantizeLinear") is not None
+        if produced_by(input_of(node, 0), "DequantizeLinear") is not None
     )
 
 
@@ -112,24 +120,13 @@ def _pixels(value: ir.Value | None) -> tuple[int, ...] | None:
 
 def _integer_type(node: ir.Node) -> ir.DataType | None:
     """Return the type on the integer side; QuantizeLinear makes uint8 where nothing says more."""
-    zero = _input(node, _ZERO_POINT)
+    zero = input_of(node, _ZERO_POINT)
     if zero is not None:
-        return zero.dtype or (zero.const_value.dtype if zero.const_value else None)
+        return dtype_of(zero)
     if node.op_type == "DequantizeLinear":
-        return _dtype(node.inputs[0])
+        return dtype_of(input_of(node, 0))
     asked = node.attributes.get_int("output_dtype", 0)
     return ir.DataType(asked) if asked else ir.DataType.UINT8
-
-
-def _input(node: ir.Node, index: int) -> ir.Value | None:
-    values: Iterable[ir.Value | None] = node.inputs[index : index + 1]
-    return next(iter(values), None)
-
-
-def _dtype(value: ir.Value | None) -> ir.DataType | None:
-    if value is None:
-        return None
-    return value.dtype or (value.const_value.dtype if value.const_value else None)
 
 
 RULES: Final = (

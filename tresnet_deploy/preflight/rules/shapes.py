@@ -8,7 +8,7 @@ from typing import Final
 import onnx_ir as ir
 
 from tresnet_deploy.preflight.rules._constants import array_of
-from tresnet_deploy.preflight.rules._rule import Match, Rule, Subject, name_of
+from tresnet_deploy.preflight.rules._rule import Match, Rule, Subject, input_of, name_of
 
 _RESHAPES: Final = ("Reshape", "Expand")
 
@@ -26,7 +26,7 @@ def _baked_reshape(subject: Subject) -> Iterator[Match]:
     """A reshape of a tensor whose first dimension is an input's symbolic one, to a number."""
     batches = {_symbol(value) for value in _inputs(subject.model)} - {None}
     for node in subject.of(*_RESHAPES):
-        data, shape = node.inputs[0], array_of(node.inputs[1])
+        data, shape = input_of(node, 0), array_of(input_of(node, 1))
         if data is None or shape is None or shape.ndim != 1 or not shape.size:
             continue
         first = int(shape[0])

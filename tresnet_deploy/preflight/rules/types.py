@@ -7,7 +7,15 @@ from typing import Final
 
 import onnx_ir as ir
 
-from tresnet_deploy.preflight.rules._rule import FLOATS, Match, Rule, Subject, one
+from tresnet_deploy.preflight.rules._rule import (
+    FLOATS,
+    Match,
+    Rule,
+    Subject,
+    dtype_of,
+    input_of,
+    one,
+)
 from tresnet_deploy.preflight.targets import FIRST_WITH_BFLOAT16, FIRST_WITH_FLOAT8, TURING
 
 _INTEGERS: Final = (ir.DataType.INT32, ir.DataType.INT64)
@@ -72,7 +80,7 @@ def _float32_products(subject: Subject) -> Iterator[Match]:
     nodes = (
         node
         for node in subject.of(*_MATRIX_PRODUCTS)
-        if node.inputs[0] is not None and node.inputs[0].dtype == ir.DataType.FLOAT
+        if dtype_of(input_of(node, 0)) == ir.DataType.FLOAT
     )
     yield from one(f"TensorRT-RTX has no FP32 matrix product for {TURING}", nodes)
 

@@ -18,7 +18,11 @@ _WIDE: Final = (ir.DataType.FLOAT, ir.DataType.BFLOAT16, ir.DataType.DOUBLE)
 
 
 def _not_finite(subject: Subject) -> Iterator[Match]:
-    names = tuple(name for name, _, array in weights(subject) if not np.isfinite(array).all())
+    names = tuple(
+        name
+        for name, _, array in weights(subject)
+        if not (np.isfinite(array).all() or _is_mask(array))
+    )
     if names:
         yield Match(message="these hold NaN or infinity", nodes=names)
 
@@ -40,6 +44,11 @@ def _denormal(subject: Subject) -> Iterator[Match]:
                 names.append(name)
     if names:
         yield Match(message="numbers below 1.2e-38, which GPUs take for 0", nodes=tuple(names))
+
+
+def _is_mask(array: Array) -> bool:
+    """Whether this is what an attention adds: 0, and minus infinity for what it must not see."""
+    return bool(np.all((array == 0) | np.isneginf(array))) and bool(np.any(array == 0))
 
 
 def _largest(array: Array) -> float:
