@@ -57,6 +57,11 @@ def _initializer(name: str, array: Floats) -> ir.Value:
     )
 
 
+def test_what_calls_the_kernels_is_no_operator() -> None:
+    """Packages in the folder are not members of the family."""
+    assert OPERATORS.names() == ("blur-pool", "space-to-depth")
+
+
 @pytest.mark.parametrize("name", OPERATORS.names())
 @pytest.mark.parametrize("opset", OPSETS)
 def test_an_operator_is_a_function_of_our_domain(name: str, opset: int) -> None:

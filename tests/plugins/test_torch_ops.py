@@ -98,14 +98,21 @@ def test_the_gradient_of_space_to_depth_is_right(name: str) -> None:
     assert torch.autograd.gradgradcheck(lambda x: op(x, 2), x)
 
 
-def test_without_an_activation_nothing_is_kept_for_the_backward_pass() -> None:
-    kept: list[Tensor] = []
+def kept_for_backward(work: Callable[[Tensor], Tensor], x: Tensor) -> int:
+    """Elements that autograd saves."""
+    sizes: list[int] = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: sizes.append(t.numel()), lambda t: t):
+        work(x)
+    return sum(sizes)
+
+
+def test_the_blur_keeps_nothing_for_the_backward_pass_where_the_layer_keeps_two_maps() -> None:
     x = away_from_zero(1, 2, 8, 8)
-    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
-        operators().blur_pool2d(x, 1.0)
-        assert kept == []
-        operators().blur_pool2d(x, 0.1)
-    assert len(kept) == 1
+    filter_ = 2 * 3 * 3
+    padded = 2 * 10 * 10
+    assert kept_for_backward(BlurPool2d(2).double(), x) == x.numel() + padded + filter_
+    assert kept_for_backward(lambda x: operators().blur_pool2d(x, 1.0), x) == 0
+    assert kept_for_backward(lambda x: operators().blur_pool2d(x, 0.1), x) == x.numel()
 
 
 @pytest.mark.parametrize(
