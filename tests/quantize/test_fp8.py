@@ -12,7 +12,7 @@ import pytest
 from tresnet_deploy import artifacts, graph_files
 from tresnet_deploy.backends import onnxruntime
 from tresnet_deploy.contracts import Array, Artifact, Batch, run
-from tresnet_deploy.errors import ArtifactError
+from tresnet_deploy.errors import ArtifactError, BuildError
 from tresnet_deploy.images import demo_images
 from tresnet_deploy.precision.grids import FP8, INT8, grid_of
 from tresnet_deploy.precision.half import to_half
@@ -123,3 +123,7 @@ def test_tensorrt_rtx_builds_it_for_gpus_that_have_fp8(made: Artifact, tmp_path:
     options = dataclasses.replace(rtx.options_for("fp8"), compute_capabilities="8.9,12.0")
     engine = rtx.build(made, tmp_path / "engine", batch=Batch(), options=options)
     assert engine.path.stat().st_size > 0
+    older = dataclasses.replace(options, compute_capabilities="8.0")
+    with pytest.raises(BuildError, match=r"FP8 needs compute capability 8\.9 or higher"):
+        rtx.build(made, tmp_path / "older", batch=Batch(), options=older)
+    assert not (tmp_path / "older").exists()
