@@ -9,6 +9,7 @@ from tresnet_deploy.contracts import SCHEMA_VERSION
 from tresnet_deploy.results import Interval
 
 By = Literal["block", "layer"]
+BoundKind = Literal["max-drop", "min-agreement"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -149,14 +150,15 @@ class MixedReport:
     file: str
     graph_sha256: str
     bound: str
+    bound_kind: BoundKind
     bound_share: float
     kept: tuple[str, ...] | None
     curve: tuple[Mixture, ...]
     latencies: LatencyTable
-    images: int
-    image_source: str
     judged_on: str
-    seconds: float
+    images: int = 0
+    image_source: str = ""
+    seconds: float = 0.0
     notes: tuple[str, ...] = ()
     schema_version: int = SCHEMA_VERSION
 

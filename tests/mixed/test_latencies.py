@@ -56,7 +56,7 @@ def test_a_file_that_is_no_table_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("backend", ["onnxruntime", "openvino"])
 def test_every_block_is_built_both_ways_and_timed(
-    demo_graph: Artifact,
+    small_graph: Artifact,
     tmp_path_factory: pytest.TempPathFactory,
     monkeypatch: pytest.MonkeyPatch,
     backend: str,
@@ -68,7 +68,7 @@ def test_every_block_is_built_both_ways_and_timed(
     )
     folder = tmp_path_factory.mktemp("latencies")
     options = QuantizeOptions(samples=4, method="minmax", pad_channels=False)
-    forms = prepare(demo_graph, folder, images=demo_images("calibration"), options=options)
+    forms = prepare(small_graph, folder, images=demo_images("calibration"), options=options)
     engine = Engine(backend=backend, options=BACKENDS.load(backend).options_for("int8"), batch=1)
     table = latencies.measure(forms, engine, demo_images("test"), folder)
     assert [each.block for each in table.blocks] == [u.block for u in forms.units("block")]

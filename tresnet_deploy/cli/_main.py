@@ -23,7 +23,7 @@ from tresnet_deploy.errors import DeployError, UsageError
 
 _GROUPS = {
     "Make": ("export", "quantize", "build-engine", "deploy", "package", "rebuild"),
-    "Prove": ("preflight", "compare", "evaluate", "benchmark", "check-engine"),
+    "Prove": ("preflight", "sensitivity", "compare", "evaluate", "benchmark", "check-engine"),
     "Use": ("predict", "inspect", "variants", "doctor"),
 }
 

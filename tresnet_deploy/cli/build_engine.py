@@ -10,6 +10,7 @@ from click.core import ParameterSource
 
 from tresnet_deploy.cli._calibration_options import Calibration, calibration_options
 from tresnet_deploy.cli._engine_options import EngineFlags, engine_options
+from tresnet_deploy.cli._mixed_options import Mixed, mixed_options
 from tresnet_deploy.cli._models import described, float_graph_at
 from tresnet_deploy.cli._options import (
     PRECISIONS,
@@ -50,10 +51,11 @@ _CALIBRATION = (*(field.name for field in dataclasses.fields(Calibration)), "see
     type=BatchRange(),
     multiple=True,
     help="Images the engine takes at once; several ranges are several profiles of TensorRT.  "
-    "[default: 1:8:16, or what the graph has fixed]",
+    "[default: what ONNX was exported for, or 1:8:16]",
 )
 @engine_options
 @calibration_options
+@mixed_options
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the calibration sample.")
 @click.option("--dry-run", is_flag=True, help="Say what would be built, and write nothing.")
 @overwrite
@@ -73,6 +75,7 @@ def command(
     batches: tuple[Batch, ...],
     flags: EngineFlags,
     calibration: Calibration,
+    mixed: Mixed,
     seed: int,
     dry_run: bool,
     overwrite: bool,
@@ -86,8 +89,13 @@ def command(
     holds an INT8 graph made by the same settings, or ONNX is one. The engine appears only when it
     has run real images and computes what its graph does. One for a GPU that is not here is built,
     and says that it was not run.
+
+    With --max-drop or --min-agreement the fewest blocks stay float that keep the bound on held-out
+    images, each weighed by the latency it costs. Where none do, the command ends with 1, shows what
+    was tried, and writes no engine.
     """
     from tresnet_deploy.artifacts import to_json
+    from tresnet_deploy.cli import _mixing
     from tresnet_deploy.cli._build_text import next_steps, plan_text, text
     from tresnet_deploy.engines import choose, make, plan
 
@@ -102,17 +110,29 @@ def command(
         emit(to_json(planned) if output_format == "json" else plan_text(planned))
         return
     say(f"building {described(source)} for {choice.backend}: {choice.reason}")
+    request = _mixing.Request(
+        source=source,
+        folder=folder,
+        choice=choice,
+        batch=batch,
+        calibration=calibration,
+        seed=seed,
+        overwrite=overwrite,
+        output_format=output_format,
+    )
     with progress_bar(quiet=quiet) as progress:
+        recipe = _mixing.recipe(request, mixed, progress)
         engine = make(
-            source,
+            recipe.source,
             folder,
             choice,
             batch=batch,
             calibration_data=calibration.calibration_data,
-            quantize=calibration.options(seed),
+            quantize=recipe.options,
             overwrite=overwrite,
             progress=progress,
         )
+    _mixing.leave(recipe, folder)
     emit(to_json(engine) if output_format == "json" else text(engine, choice.reason))
     for line in next_steps(engine, folder):
         say(line)

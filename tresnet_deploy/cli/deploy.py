@@ -78,6 +78,7 @@ _DEMO_ROUNDS, _DEMO_SECONDS = 5, 0.3
     show_default=True,
     help="Also build what the engine has to beat: higher precisions, and the other backends.",
 )
+@click.option("--blame/--no-blame", default=False, help="Also show in which block accuracy goes.")
 @click.option("--quick", is_flag=True, help="Time few short rounds: not for publication.")
 @click.option(
     "--compile/--no-compile", "compiled", default=False, help="Time torch.compile too: minutes."
@@ -98,6 +99,7 @@ def command(
     images: Path | None,
     samples: int,
     rivals: bool,
+    blame: bool,
     quick: bool,
     compiled: bool,
     overwrite: bool,
@@ -126,6 +128,7 @@ def command(
         images=images,
         samples=samples,
         seed=named.seed,
+        blame=blame,
         benchmark=_timing(demo=demo, quick=quick, compiled=compiled),
         overwrite=overwrite,
         command=shlex.join(("tresnet-deploy", *sys.argv[1:])),

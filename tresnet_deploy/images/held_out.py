@@ -31,10 +31,7 @@ def held_out(
         UsageError: no image is left.
         ImageError: ``folder`` cannot be used, or its labels contradict the model's classes.
     """
-    if folder is None and pool is not None and not pool.is_sample:
-        found = pool
-    else:
-        found = default_images(artifact, "compare", folder)
+    found = _candidates(artifact, folder, pool)
     used = {_content(file) for file in (calibrated.files if calibrated else ())}
     fresh = tuple(file for file in found.files if _content(file) not in used)
     seen = len(found) - len(fresh)
@@ -49,6 +46,19 @@ def held_out(
     note = (f"{seen} images are not judged on: they were calibrated on",) if seen else ()
     drawn = sample(replace(found, files=fresh), count, seed=seed)
     return replace(drawn, notes=(*found.notes, *note))
+
+
+def _candidates(artifact: Artifact, folder: Path | None, pool: ImageSet | None) -> ImageSet:
+    if folder is None and pool is not None and not pool.is_sample:
+        return pool
+    found = default_images(artifact, "compare", folder)
+    if folder is not None or not found.notes:
+        return found
+    note = (
+        f"judging on {found.source}; your own images, given with --held-out DIR, show what your "
+        "users will see"
+    )
+    return replace(found, notes=(note,))
 
 
 def _content(file: ImageFile) -> str:

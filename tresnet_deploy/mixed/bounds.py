@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 from tresnet_deploy.contracts import Labels
 from tresnet_deploy.errors import UsageError
 from tresnet_deploy.images import ImageSet
-from tresnet_deploy.int8_results import Judged
+from tresnet_deploy.int8_results import BoundKind, Judged
 
 _LABEL_FREE = "--min-agreement 99%, which needs no labels"
 
@@ -18,7 +17,7 @@ _LABEL_FREE = "--min-agreement 99%, which needs no labels"
 class Bound:
     """The largest drop in top-1, or the least share of images with the float graph's class."""
 
-    kind: Literal["max-drop", "min-agreement"]
+    kind: BoundKind
     share: float
 
     def __post_init__(self) -> None:

@@ -1,49 +1,42 @@
 """Building a mixture for real and judging it: this file is about candidates in a hidden folder.
 
-Each is an INT8 graph that ``quantize`` makes, built into an engine by the backend that is to ship
+Each is the INT8 graph that ``quantize`` writes, built into an engine by the backend that is to ship
 it, and run on all held-out images. Where that backend cannot run here, the graph is run instead.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import logging
 import shutil
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from tresnet_deploy import metrics, scoring
-from tresnet_deploy.artifacts import disk_error
+from tresnet_deploy import graph_files, metrics, scoring
+from tresnet_deploy.artifacts import disk_error, sha256_of
 from tresnet_deploy.contracts import Array, Artifact, Batch, Session
 from tresnet_deploy.errors import RunError
 from tresnet_deploy.images import ImageFile, ImageSet, batches
 from tresnet_deploy.int8_results import Judged
 from tresnet_deploy.mixed.latencies import Engine
-from tresnet_deploy.quantize import QuantizeOptions, quantize
+from tresnet_deploy.quantize.graphs import child
 from tresnet_deploy.registry import BACKENDS
-from tresnet_deploy.sensitivity import expressions_of
-
-_CHATTY = ("tresnet_deploy.calibration", "tresnet_deploy.quantize", "tresnet_deploy.precision")
-_TABLES = "calibration"
+from tresnet_deploy.sensitivity import Forms, expressions_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ground:
-    """What mixtures are made from and judged on; ``calibration`` None is noise.
+    """What mixtures are made from and judged on.
 
     ``engine`` None: the backend does not run here, so graphs are judged and not engines.
     ``folder`` is a hidden one for their files.
     """
 
-    artifact: Artifact
+    forms: Forms
     folder: Path
-    calibration: ImageSet | None
     images: ImageSet
-    options: QuantizeOptions
     engine: Engine | None
 
 
@@ -58,28 +51,22 @@ class Judge:
             RunError: the float graph answers NaN or infinity.
         """
         self._ground = ground
-        with scoring.opened(ground.artifact) as session:
-            self._reference, self.files = self._scores(session, ground.artifact.batch)
+        with scoring.opened(ground.forms.artifact) as session:
+            self._reference, self.files = self._scores(session, ground.forms.artifact.batch)
         if not np.isfinite(self._reference).all():
-            raise RunError(f"{ground.artifact.path} itself answers NaN or infinity")
+            raise RunError(f"{ground.forms.artifact.path} itself answers NaN or infinity")
 
     def __call__(self, kept: tuple[str, ...]) -> Judged:
         """Return how the mixture with the blocks ``kept`` in float does."""
+        return self._judged(self._run(self._graph(kept)))
+
+    def _graph(self, kept: tuple[str, ...]) -> Artifact:
+        """Return the INT8 graph as ``quantize`` writes it, in the hidden folder."""
         ground = self._ground
-        options = dataclasses.replace(
-            ground.options, exclude=(*ground.options.exclude, *expressions_of(kept))
-        )
-        with _quiet():
-            graph = quantize(
-                ground.artifact,
-                ground.folder / "candidate.int8.onnx",
-                images=ground.calibration,
-                options=options,
-                overwrite=True,
-            )
-        scores = self._run(graph)
-        finite = np.isfinite(scores).all(axis=1, keepdims=True)
-        return self._judged(np.where(finite, scores, np.float32(0)))
+        path = ground.folder / "candidate.int8.onnx"
+        graph_files.save(ground.forms.quantized(expressions_of(kept)), path)
+        made = child(ground.forms.artifact, path, step="quantize", precision="int8", settings={})
+        return replace(made, sha256=sha256_of(path))
 
     def _run(self, graph: Artifact) -> Array:
         engine = self._ground.engine
@@ -100,7 +87,7 @@ class Judge:
 
     def _scores(self, session: Session, batch: Batch | None) -> tuple[Array, list[ImageFile]]:
         parts, files = [], []
-        preprocess = self._ground.artifact.preprocess
+        preprocess = self._ground.forms.artifact.preprocess
         size = scoring.preferred_batch(session, batch)
         for portion in batches(self._ground.images, preprocess, size):
             parts.append(scoring.scores_of(session, portion.array, batch=batch))
@@ -108,13 +95,16 @@ class Judge:
         return np.concatenate(parts), files
 
     def _judged(self, scores: Array) -> Judged:
-        labels = self._ground.artifact.labels
+        """Judge ``scores`` (N, C); an image that has no numbers for an answer is wrong."""
+        labels = self._ground.forms.artifact.labels
         truth = tuple(file.labels for file in self.files)
         found = metrics.accuracy(scores, truth, labels, reference=self._reference)
-        same = metrics.best(self._reference) == metrics.best(scores)
+        finite = np.isfinite(scores).all(axis=1)
+        same = finite & (metrics.best(self._reference) == metrics.best(scores))
+        zeroed = np.where(finite[:, None], scores, np.float32(0))
         return Judged(
             agreement=float(same.mean()),
-            snr_db=metrics.snr_db(self._reference, scores),
+            snr_db=metrics.snr_db(self._reference, zeroed),
             top1=found.top1 if found else None,
             drop=found.drop if found and not labels.multi_label else None,
             drop_interval=found.drop_interval if found else None,
@@ -123,7 +113,7 @@ class Judge:
 
 @contextmanager
 def workshop(folder: Path) -> Iterator[Path]:
-    """Give an empty hidden folder in ``folder``, with its calibration tables, and remove it.
+    """Give an empty hidden folder in ``folder``, and remove it.
 
     Raises:
         UnavailableError: the disk refuses.
@@ -132,24 +122,8 @@ def workshop(folder: Path) -> Iterator[Path]:
     try:
         shutil.rmtree(hidden, ignore_errors=True)  # left by a killed run
         hidden.mkdir(parents=True)
-        if (folder / _TABLES).is_dir():
-            shutil.copytree(folder / _TABLES, hidden / _TABLES)
         yield hidden
     except OSError as error:
         raise disk_error(error, folder) from error
     finally:
         shutil.rmtree(hidden, ignore_errors=True)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep what quantize says once for the whole search from being said for each mixture."""
-    logs = [logging.getLogger(name) for name in _CHATTY]
-    levels = [log.level for log in logs]
-    for log in logs:
-        log.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        for log, level in zip(logs, levels, strict=True):
-            log.setLevel(level)

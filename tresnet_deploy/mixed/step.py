@@ -18,7 +18,7 @@ from tresnet_deploy.mixed import bounds, latencies
 from tresnet_deploy.mixed.bounds import Bound
 from tresnet_deploy.mixed.judging import Ground, Judge, workshop
 from tresnet_deploy.mixed.latencies import Engine
-from tresnet_deploy.mixed.search import Candidate, ranked, search
+from tresnet_deploy.mixed.search import Candidate, Found, ranked, search
 from tresnet_deploy.quantize import QuantizeOptions
 from tresnet_deploy.registry import BACKENDS
 from tresnet_deploy.sensitivity import expressions_of, measured, prepare
@@ -42,10 +42,14 @@ class Wanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chosen:
-    """What was found, and by which effects of blocks it was looked for."""
+    """What was found, and by which effects of blocks it was looked for.
+
+    ``options`` are those asked for, with one recipe where they asked for the best.
+    """
 
     report: MixedReport
     sensitivity: SensitivityReport
+    options: QuantizeOptions
 
 
 def choose(
@@ -74,53 +78,55 @@ def choose(
     with locked(folder), workshop(folder) as hidden:
         forms = prepare(artifact, folder, images=calibration, options=options, progress=progress)
         blocks = tuple(unit.block for unit in forms.units("block"))
+        given = latencies.read(wanted.latency_table, blocks) if wanted.latency_table else None
         engine, notes = _engine(wanted, artifact)
         few = dataclasses.replace(images, files=images.files[:_RANKED_ON])
         effects = measured(forms, folder, few, by="block", progress=progress)
-        if wanted.latency_table is None:
-            table = latencies.measure(forms, engine, images, hidden, progress=progress)
-        else:
-            table = latencies.read(wanted.latency_table, blocks)
+        table = given or latencies.measure(forms, engine, images, hidden, progress=progress)
         runs = engine.backend == wanted.backend
         judge = Judge(
-            Ground(
-                artifact=artifact,
-                folder=hidden,
-                calibration=calibration,
-                images=images,
-                options=options,
-                engine=engine if runs else None,
-            )
+            Ground(forms=forms, folder=hidden, images=images, engine=engine if runs else None)
         )
         ranking = ranked(_candidates(effects, table), table.float_ms)
         found = search(ranking, judge, wanted.bound, table, progress=progress)
-    report = MixedReport(
+    where = f"engines of {wanted.backend}" if runs else "graphs in ONNX Runtime"
+    report = _report(artifact, wanted, found, table, where)
+    report = dataclasses.replace(
+        report,
+        images=len(judge.files),
+        image_source=images.source,
+        seconds=round(time.monotonic() - begin, 1),
+        notes=(*images.notes, *notes, *report.notes),
+    )
+    return Chosen(report=report, sensitivity=effects, options=forms.options)
+
+
+def _report(
+    artifact: Artifact, wanted: Wanted, found: Found, table: LatencyTable, judged_on: str
+) -> MixedReport:
+    """Return what was found; the images and the time it took are still to be told."""
+    return MixedReport(
         architecture=artifact.architecture,
         file=artifact.path.name,
         graph_sha256=artifact.sha256,
         bound=str(wanted.bound),
+        bound_kind=wanted.bound.kind,
         bound_share=wanted.bound.share,
         kept=found.kept,
         curve=found.curve,
         latencies=table,
-        images=len(judge.files),
-        image_source=images.source,
-        judged_on=f"engines of {wanted.backend}" if runs else "graphs in ONNX Runtime",
-        seconds=round(time.monotonic() - begin, 1),
-        notes=(*images.notes, *notes),
+        judged_on=judged_on,
+        notes=_doubts(found, table),
     )
-    return Chosen(report=report, sensitivity=effects)
 
 
-def applied(
-    artifact: Artifact, options: QuantizeOptions, report: MixedReport
-) -> tuple[Artifact, QuantizeOptions]:
-    """Return ``artifact`` and ``options`` from which ``quantize`` makes the chosen mixture.
+def applied(artifact: Artifact, chosen: Chosen) -> tuple[Artifact, QuantizeOptions]:
+    """Return ``artifact`` and the options from which ``quantize`` makes the chosen mixture.
 
     What was chosen, why and the curve stand in the settings, which the INT8 graph and every engine
     of it inherit.
     """
-    point = report.chosen
+    report, point = chosen.report, chosen.report.chosen
     assert report.kept is not None
     assert point is not None
     settings = {
@@ -133,10 +139,10 @@ def applied(
         "mixed.judged_on": report.judged_on,
         "mixed.curve": "; ".join(_in_words(each) for each in report.curve if each.efficient),
     }
-    exclude = (*options.exclude, *expressions_of(report.kept))
+    options = chosen.options
     return (
         dataclasses.replace(artifact, settings=settings),
-        dataclasses.replace(options, exclude=exclude),
+        dataclasses.replace(options, exclude=(*options.exclude, *expressions_of(report.kept))),
     )
 
 
@@ -162,6 +168,16 @@ def _engine(wanted: Wanted, artifact: Artifact) -> tuple[Engine, tuple[str, ...]
     note = f"{wanted.backend} does not run here, so blocks were timed on {name}"
     options = BACKENDS.load(name).options_for("int8")
     return Engine(backend=name, options=options, batch=batch), (note,)
+
+
+def _doubts(found: Found, table: LatencyTable) -> tuple[str, ...]:
+    """Return what speaks against shipping a mixture that was found."""
+    if found.kept is None or table.of(found.kept) < table.float_ms:
+        return ()
+    return (
+        f"the blocks of this mixture take {table.of(found.kept):.3f} ms and those of the float "
+        f"network {table.float_ms:.3f} ms: INT8 gains nothing here",
+    )
 
 
 def _candidates(effects: SensitivityReport, table: LatencyTable) -> Sequence[Candidate]:

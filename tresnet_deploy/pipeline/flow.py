@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from tresnet_deploy import artifacts, contestants, parity
+from tresnet_deploy import artifacts, contestants, parity, sensitivity
 from tresnet_deploy.contracts import Artifact, Progress, no_progress
 from tresnet_deploy.images import ImageSet, default_images, sample
 from tresnet_deploy.pipeline import making
@@ -52,6 +52,7 @@ def deploy(
             benchmark=speed,
             images={images.name_of(file): file.path for file in images.files},
             float_mib=contestants.size_mib(graph),
+            sensitivity=sensitivity.known(plan.folder, graph),
             fused=known_kernels(graph, plan.folder),
             steps=tuple(run.steps),
             command=plan.command,
@@ -78,6 +79,7 @@ def _compare(
         images,
         folder=plan.folder,
         settings=plan.parity,
+        blame=plan.blame,
         progress=run.progress,
         quiet=run.quiet,
     )

@@ -27,7 +27,8 @@ class Plan:
 
     ``backend`` None takes the fastest one usable here. ``rivals`` also builds what the engine has
     to beat: higher precisions of the same backend, and the same precision of the other backends.
-    Folders of images None take packaged ones that fit. ``command`` is for the report.
+    Folders of images None take packaged ones that fit. ``blame``
+    compares the blocks of the network too. ``command`` is for the report.
     """
 
     source: Source
@@ -43,6 +44,7 @@ class Plan:
     samples: int = SAMPLES
     seed: int = 0
     parity: parity.Settings = field(default_factory=parity.Settings)
+    blame: bool = False
     benchmark: contestants.Options = field(default_factory=contestants.Options)
     overwrite: bool = False
     command: str = ""

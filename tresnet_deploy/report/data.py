@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tresnet_deploy.contracts import Artifact
 from tresnet_deploy.fusions import FusionReport
+from tresnet_deploy.int8_results import SensitivityReport
 from tresnet_deploy.results import BenchmarkReport, BenchmarkRow, ParityReport, StageParity
 
 
@@ -34,7 +35,8 @@ class ReportData:
     """Everything a page tells. ``subject`` is the engine that is to be shipped.
 
     ``images`` finds the files of flipped images by the names that ``parity`` uses.
-    ``float_mib`` is the size of the FP32 graph, which the engine's is compared with. ``fused`` are
+    ``float_mib`` is the size of the FP32 graph, which the engine's is compared with;
+    ``sensitivity`` was measured on that graph. ``fused`` are
     the engines of the folder whose kernels are known.
     """
 
@@ -45,6 +47,7 @@ class ReportData:
     steps: tuple[StepTime, ...] = ()
     images: Mapping[str, Path] = field(default_factory=dict)
     float_mib: float | None = None
+    sensitivity: SensitivityReport | None = None
     fused: tuple[FusedEngine, ...] = ()
     command: str = ""
     created: str = ""

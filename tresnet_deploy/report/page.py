@@ -5,7 +5,7 @@ from __future__ import annotations
 import jinja2
 
 from tresnet_deploy import __version__
-from tresnet_deploy.report import gpu, kernels, origin, proof, speed, verdict
+from tresnet_deploy.report import blame, gpu, int8, kernels, origin, proof, speed, verdict
 from tresnet_deploy.report.data import ReportData
 
 
@@ -36,6 +36,8 @@ def render(data: ReportData) -> str:
         gpu=gpu.gpu_part(data),
         stage_chart=proof.stage_chart(data),
         accuracy_chart=proof.accuracy_chart(data),
+        block_chart=blame.block_chart(data),
+        sensitivity_charts=int8.sensitivity_charts(data.sensitivity) if data.sensitivity else (),
         gates=proof.gates(data),
         flips=proof.flips(data),
         kernels=kernels.views(data),

@@ -10,7 +10,7 @@ them (chains): what lies before the block in question is not run again.
 from tresnet_deploy.int8_results import Basis, By, Effect, SensitivityReport
 from tresnet_deploy.sensitivity.forms import Forms, Unit, chosen, expressions_of, prepare
 from tresnet_deploy.sensitivity.measuring import measure
-from tresnet_deploy.sensitivity.step import PAGE, REPORT, measured, sensitivity
+from tresnet_deploy.sensitivity.step import PAGE, REPORT, known, measured, sensitivity
 
 __all__ = [
     "PAGE",
@@ -23,6 +23,7 @@ __all__ = [
     "Unit",
     "chosen",
     "expressions_of",
+    "known",
     "measure",
     "measured",
     "prepare",

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -13,23 +12,19 @@ import onnx_ir as ir
 
 from tresnet_deploy import environment, passes
 from tresnet_deploy.blocks import Segment, blocks_of, expression_of, module_of, segments
-from tresnet_deploy.calibration import Noise, Pictures, dead_tensors, table_for
+from tresnet_deploy.calibration import Data, Noise, Pictures, dead_tensors
 from tresnet_deploy.contracts import Artifact, CalibrationTable, Progress, no_progress
 from tresnet_deploy.errors import UsageError
-from tresnet_deploy.images import ImageSet, sample
+from tresnet_deploy.images import ImageSet
 from tresnet_deploy.int8_results import By
 from tresnet_deploy.passes import pad_channels
+from tresnet_deploy.precision.grids import INT8
 from tresnet_deploy.precision.layers import weight
-from tresnet_deploy.precision.pairs import insert
-from tresnet_deploy.precision.placement import (
-    ALL_ROLES,
-    DEFAULT_ROLES,
-    Placement,
-    observed,
-    place,
-)
-from tresnet_deploy.quantize import QuantizeOptions
+from tresnet_deploy.precision.placement import ALL_ROLES, DEFAULT_ROLES, Placement, place
+from tresnet_deploy.quantize import QuantizeOptions, auto
+from tresnet_deploy.quantize.drawing import drawn
 from tresnet_deploy.quantize.graphs import float_graph, require_fp32, runtime_session
+from tresnet_deploy.quantize.making import Job, Prepared, make, prepared, tables
 
 _LISTED: Final = 8  # names in a message
 
@@ -48,28 +43,33 @@ class Unit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Forms:
-    """A float network with the ranges that quantise it.
+    """A float network with all that quantises it.
 
-    ``model`` is what the INT8 form is compared with: the graph itself, with its channels padded
-    where the INT8 graph has them padded.
+    ``model`` is what the INT8 form is compared with: the float graph, equalised and with its
+    channels padded where the INT8 graph has them so. ``options`` name one recipe: where "auto" was
+    asked for, the one that it chose.
     """
 
     artifact: Artifact
     model: ir.Model
+    graph: Prepared
     table: CalibrationTable
     options: QuantizeOptions
+    job: Job
     segments: tuple[Segment, ...]
 
     def quantized(self, exclude: Sequence[str] = ()) -> ir.Model:
         """Return the INT8 form, but for nodes that the expressions ``exclude`` match.
 
-        Where all is excluded it is a copy of the float form.
+        It is the graph that ``quantize`` writes by the same options. Where all is excluded it is a
+        copy of the float form.
         """
-        model = self.model.clone()
-        placement = self._placement(model.graph, (*self.options.exclude, *exclude))
-        if placement.layers:
-            insert(model, placement, {entry.tensor: entry.amax for entry in self.table.ranges})
-        return model
+        everything = (*self.options.exclude, *exclude)
+        if not self._placement(self.model.graph, everything).layers:
+            return self.model.clone()
+        options = replace(self.options, exclude=everything)
+        job = replace(self.job, options=options)
+        return make(job, self.graph, self.table, options.recipe()).model
 
     def units(self, by: By) -> tuple[Unit, ...]:
         """Return the blocks or layers that the INT8 form has in INT8, in order."""
@@ -126,23 +126,19 @@ def prepare(
         DeployError: as calibration raises.
     """
     require_fp32(artifact, "its INT8 form")
-    model = float_graph(artifact)
-    table = table_for(
-        folder,
-        functools.partial(runtime_session, model),
-        observed(model.graph),
-        calibration_data(artifact, images, options),
-        graph_sha256=artifact.sha256,
-        method=options.method,
-        batch=artifact.batch,
-        progress=progress,
-    )
+    job, chosen = _job(artifact, folder, images, options, progress)
+    recipe = chosen.recipe()
+    graph = prepared(job, equalized=recipe.equalize)
+    (table,) = tables(job, graph, (recipe.method,))
+    model = graph.model.clone()
     _rewrite(model, options)
     forms = Forms(
         artifact=artifact,
         model=model,
+        graph=graph,
         table=table,
-        options=options,
+        options=chosen,
+        job=job,
         segments=segments(model.graph),
     )
     if not forms.units("block"):
@@ -150,17 +146,44 @@ def prepare(
     return forms
 
 
-def calibration_data(
-    artifact: Artifact, images: ImageSet | None, options: QuantizeOptions
-) -> Pictures | Noise:
-    """Return what ``quantize`` calibrates on by the same options."""
-    if options.random_calibration or images is None:
-        return Noise(count=options.samples, seed=options.seed, preprocess=artifact.preprocess)
-    return Pictures(
-        images=sample(images, options.samples, seed=options.seed),
-        preprocess=artifact.preprocess,
-        strict=options.strict,
+def _job(
+    artifact: Artifact,
+    folder: Path,
+    images: ImageSet | None,
+    options: QuantizeOptions,
+    progress: Progress,
+) -> tuple[Job, QuantizeOptions]:
+    """Return what ``quantize`` would do, and its options with one recipe: "auto" is decided."""
+    data: Data = Noise(count=options.samples, seed=options.seed, preprocess=artifact.preprocess)
+    sets = None
+    if images is not None and not options.random_calibration:
+        sets = drawn(images, options)
+        data = Pictures(
+            images=sets.calibration, preprocess=artifact.preprocess, strict=options.strict
+        )
+    job = Job(
+        artifact=artifact,
+        model=float_graph(artifact),
+        data=data,
+        options=options,
+        grid=INT8,
+        folder=folder,
+        open_session=runtime_session,
+        progress=progress,
     )
+    if sets is None or sets.held_out is None:
+        return job, options
+    made, _ = auto.choose(job, sets.held_out)
+    # The first of the images drawn, so the same files as for "auto".
+    fixed = replace(
+        options,
+        samples=len(sets.calibration),
+        method=made.recipe.method,
+        equalize=made.recipe.equalize,
+        bias_correction=made.recipe.bias_correction,
+        weights=made.recipe.weights,
+    )
+    return replace(job, options=fixed), fixed
 
 
 def expressions_of(blocks: Iterable[str]) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from typing import Final
 
 from tresnet_deploy import __version__
 from tresnet_deploy.artifacts import from_json, locked, to_json, write_whole
+from tresnet_deploy.calibration import warn
 from tresnet_deploy.contracts import Artifact, Progress, no_progress
 from tresnet_deploy.errors import ArtifactError
 from tresnet_deploy.images import ImageSet, dataset_digest
@@ -47,6 +48,7 @@ def sensitivity(
     """
     with locked(folder):
         forms = prepare(artifact, folder, images=calibration, options=options, progress=progress)
+        warn(forms.table)
         return measured(forms, folder, images, by=by, names=names, progress=progress)
 
 
@@ -61,13 +63,19 @@ def measured(
 ) -> SensitivityReport:
     """Return the report of ``forms``: the one of ``folder`` where it fits, else a new one."""
     basis = _basis(forms, images, by, names)
-    known = _known(folder / REPORT)
-    if known is not None and known.basis == basis:
+    earlier = _known(folder / REPORT)
+    if earlier is not None and earlier.basis == basis:
         _log.info("taking %s, measured on this graph by the same settings", folder / REPORT)
-        return known
+        return earlier
     report = measure(forms, images, basis, names=names, progress=progress)
     write_whole(folder / REPORT, to_json(report))
     return report
+
+
+def known(folder: Path, graph: Artifact) -> SensitivityReport | None:
+    """Return the report in ``folder`` that was measured on ``graph``, None where there is none."""
+    report = _known(folder / REPORT)
+    return report if report and report.basis.graph_sha256 == graph.sha256 else None
 
 
 def _known(path: Path) -> SensitivityReport | None:

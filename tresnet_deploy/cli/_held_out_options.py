@@ -1,0 +1,69 @@
+"""The options that name the images to judge INT8 on: never those that it was calibrated on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from tresnet_deploy.cli._calibration_options import Calibration
+from tresnet_deploy.cli._options import Option
+from tresnet_deploy.contracts import Artifact
+
+if TYPE_CHECKING:
+    from tresnet_deploy.images import ImageSet
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Split:
+    """Images to calibrate on (None: noise), and others to judge on."""
+
+    calibration: ImageSet | None
+    judged: ImageSet
+
+
+def held_out_options(samples: int | None) -> tuple[Option, ...]:
+    """Return the two options; ``samples`` is the default, None where the option says it itself."""
+    default = {"default": samples, "show_default": True} if samples else {}
+    return (
+        click.option(
+            "--held-out",
+            type=click.Path(path_type=Path, file_okay=False),
+            help="Folder of images to judge on.  [default: what calibration left of its folder, "
+            "or images in the package]",
+        ),
+        click.option(
+            "--held-out-samples",
+            type=click.IntRange(min=1),
+            help="Judge on at most N of them, all classes alike.",
+            **default,
+        ),
+    )
+
+
+def split(
+    artifact: Artifact,
+    calibration: Calibration,
+    *,
+    folder: Path | None,
+    count: int,
+    seed: int,
+) -> Split:
+    """Return the images to calibrate ``artifact`` on, and at most ``count`` others.
+
+    Raises:
+        UsageError: no image is left to judge on.
+        ImageError: a folder cannot be read or has no images.
+    """
+    from tresnet_deploy.images import sample
+    from tresnet_deploy.images.held_out import held_out
+
+    pool = calibration.images(artifact)
+    drawn = sample(pool, calibration.calibration_samples, seed=seed) if pool else None
+    judged = held_out(artifact, folder=folder, pool=pool, calibrated=drawn, count=count, seed=seed)
+    return Split(calibration=pool, judged=judged)
