@@ -52,17 +52,19 @@ def pytest_runtest_makereport(
             report.outcome = "failed"
             report.longrepr = f"skipped where nothing may be: {reason}"
     if report.when == "call" or report.outcome != "passed":
-        measured = ", ".join(f"{name} {value}" for name, value in item.user_properties)
-        said = _reason(report) if report.skipped else measured
-        row = (item.nodeid, report.outcome, report.duration, said)
+        measured = [f"{name} {value}" for name, value in item.user_properties]
+        why = [] if report.passed else [_reason(report)]
+        row = (item.nodeid, report.outcome, report.duration, ", ".join((*measured, *why)))
         item.config.stash[_ROWS].append(row)
     return report
 
 
 def _reason(report: pytest.TestReport) -> str:
+    """Return why a test was skipped, or the line of the error that it failed with."""
     detail = report.longrepr
-    text = str(detail[2]) if isinstance(detail, tuple) else str(detail)
-    return text.removeprefix("Skipped: ")
+    crash = getattr(detail, "reprcrash", None)
+    text = str(detail[2]) if isinstance(detail, tuple) else crash.message if crash else str(detail)
+    return str(text.removeprefix("Skipped: ").partition("\n")[0])
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:

@@ -76,7 +76,14 @@ def test_a_skip_without_a_reason_in_the_gpu_is_a_failure(tmp_path: Path) -> None
     code, said = gated(tmp_path, fake=True, more=SKIPS)
     assert code == 1
     assert "skipped where nothing may be: TensorRT is not installed" in said
-    assert "| test_small.py::test_that_skips | failed |" in said
+    row = "| test_small.py::test_that_skips | failed | 0.0 | skipped where nothing may be: TensorRT"
+    assert row in said
+
+
+def test_a_failure_is_in_the_table_with_its_reason(tmp_path: Path) -> None:
+    code, said = gated(tmp_path, fake=True, more="def test_wrong():\n    assert 1 == 2, 'NaN'\n")
+    assert code == 1
+    assert "| test_small.py::test_wrong | failed | 0.0 | AssertionError: NaN |" in said
 
 
 def test_a_run_in_which_nothing_ran_is_a_failure(tmp_path: Path) -> None:
