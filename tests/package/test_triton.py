@@ -26,7 +26,31 @@ IMAGES = demo_images("calibration")
 
 def parsed(text: str, schema: ModuleType) -> Any:
     """Return the message; an unknown field or a wrong type is an error of the parser."""
-    return text_format.Parse(text, schema.ModelConfig())
+    config = text_format.Parse(text, schema.ModelConfig())
+    check_as_triton(config, schema)
+    return config
+
+
+def check_as_triton(config: Any, schema: ModuleType) -> None:
+    """What the schema cannot say: the rules of ValidateModelConfig in Triton's core."""
+    pairs = {"onnxruntime": "onnxruntime_onnx", "tensorrt": "tensorrt_plan", "openvino": ""}
+    assert config.platform == pairs[config.backend]
+    largest = config.max_batch_size
+    batching = config.dynamic_batching
+    assert not config.HasField("dynamic_batching") or largest > 1
+    assert all(0 < size <= largest for size in batching.preferred_batch_size)
+    for io in (*config.input, *config.output):
+        assert io.name
+        assert io.data_type != schema.TYPE_INVALID
+        assert io.dims
+        assert all(size >= 1 or size == -1 for size in io.dims)
+    plain = schema.ModelInput.FORMAT_NONE
+    assert all(io.format == plain or len(io.dims) == 3 for io in config.input)
+    for warm in config.model_warmup:
+        assert 1 <= warm.batch_size <= max(1, largest)
+        assert set(warm.inputs) == {io.name for io in config.input}
+        assert all(size >= 1 for each in warm.inputs.values() for size in each.dims)
+    assert all(group.count >= 1 for group in config.instance_group)
 
 
 def as_plan(engine: Artifact, **changes: Any) -> Artifact:
