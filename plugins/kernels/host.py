@@ -20,7 +20,11 @@ from . import FOLDER, Source
 from .plans import THREADS, Launch, arguments_of, blocks_of
 
 _COMPILERS: Final = ("c++", "g++", "clang++")
-_FLAGS: Final = ("-std=c++17", "-O1", "-shared", "-fPIC", "-ffp-contract=off", "-Wno-attributes")
+_FLAGS: Final = (
+    *("-std=c++17", "-O1", "-shared", "-fPIC", "-ffp-contract=off", "-Wno-attributes"),
+    # A vector at an address that no GPU would load it from ends the process, as it would a kernel.
+    *("-fsanitize=alignment,bounds", "-fsanitize-undefined-trap-on-error"),
+)
 _TIME_LIMIT_S: Final = 120
 _ENTRY: Final = "_on_host"  # as GRID_ENTRY names it
 

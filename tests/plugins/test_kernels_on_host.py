@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tresnet_deploy.plugins import blur_pool, space_to_depth
-from tresnet_deploy.plugins.kernels import host, plans
+from tresnet_deploy.plugins.kernels import Source, host, plans
 from tresnet_deploy.plugins.kernels.plans import ElementType, MemoryLayout
 
 from tresnet_deploy.errors import BuildError, UnavailableError, UsageError
@@ -194,6 +194,29 @@ def test_no_kernel_touches_memory_that_is_not_its_own(host_kernels: object, tmp_
         check=False,
     )
     assert done.returncode == 0, done.stderr or f"ended by signal {-done.returncode}"
+
+
+def test_a_vector_at_an_odd_address_ends_the_process(
+    host_kernels: dict[Source, host.HostKernels],
+) -> None:
+    """So the test above proves alignment too."""
+    program = f"""
+import ctypes
+from tresnet_deploy.plugins.kernels import Source, host, plans
+kernels = host.HostKernels(ctypes.CDLL({host_kernels["blur_pool"].library._name!r}))
+memory = ctypes.create_string_buffer(4096)
+start = ctypes.addressof(memory) // 16 * 16 + 16
+plan = plans.blur_pool((1, 1, 4, 8), "float32", pack=4)
+kernels.run(plan, [start, 0, start + 1024])
+print("aligned", flush=True)
+kernels.run(plan, [start + 4, 0, start + 1024])
+print("unaligned")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == ["aligned"]
+    assert done.returncode < 0
 
 
 @pytest.mark.parametrize("side", [(1, 5), (5, 1), (1, 1)])
