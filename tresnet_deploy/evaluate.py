@@ -212,6 +212,7 @@ def _no_labels(images: ImageSet, labels: Labels) -> ImageError:
         hints=(
             "--images DIR with a folder for each class",
             "--images DIR with DIR/labels.csv: FILE,CLASS[,CLASS...]",
+            "--images val2017 with annotations/instances_val2017.json beside it, as COCO has them",
         ),
     )
 

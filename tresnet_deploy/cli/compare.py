@@ -41,7 +41,7 @@ Default gates
 @click.option(
     "--images",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of images; class folders or a labels.csv also give accuracy. "
+    help="Folder of images; class folders, a labels.csv or COCO's annotations also give accuracy. "
     "[default: images in the package]",
 )
 @click.option(

@@ -23,7 +23,8 @@ from tresnet_deploy.cli._options import (
 @click.option(
     "--images",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder with a sub-folder for each class, or with labels.csv: FILE,CLASS[,CLASS...].",
+    help="Folder with a sub-folder for each class, with labels.csv: FILE,CLASS[,CLASS...], or "
+    "with COCO's instances_*.json.",
 )
 @click.option(
     "--samples",
