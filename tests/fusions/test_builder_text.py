@@ -54,6 +54,12 @@ def test_int8_convolutions_hand_on_float_and_leave_the_activation_to_the_next_ke
     assert ("stem.conv/Conv",) in origin(found, "float output")
 
 
+def test_fp8_is_judged_like_int8() -> None:
+    text = golden("int8").replace("Datatype: Int8", "Datatype: FP8")
+    found = fusions.parse(text, facts(text))
+    assert found.of("float output") == report("int8").of("float output")
+
+
 def test_pairs_that_nothing_absorbs_are_found() -> None:
     found = report("int8")
     assert origin(found, "quantisation left") == [

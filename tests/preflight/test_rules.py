@@ -228,7 +228,7 @@ CASES = {
         shown="w",
     ),
 }
-OF_FILES = {"TRT003", "TRT004"}  # below, and in test_files.py
+OF_FILES = {"TRT003", "TRT004", "TRT007"}  # below, and in test_files.py
 
 
 @pytest.mark.parametrize("rule", CASES)
@@ -281,6 +281,17 @@ def test_an_operator_of_a_foreign_domain_is_found_and_one_with_a_body_is_not() -
     assert found.nodes == ("call",)
     assert "'mine'" in found.message
     assert not findings(ir.from_proto(onnx.parser.parse_model(FUNCTION + BODY)))
+
+
+def test_a_node_that_asks_for_a_plugin_is_found_and_one_that_does_not_is_not() -> None:
+    text = FUNCTION + BODY
+    ours = text.replace("mine", "tresnet")
+    assert not findings(ir.from_proto(onnx.parser.parse_model(ours)))
+    model = ir.from_proto(onnx.parser.parse_model(ours))
+    call = model.graph[0]
+    call.attributes["plugin_namespace"] = ir.AttrString("plugin_namespace", "tresnet")
+    (found,) = findings(model)
+    assert (found.rule, found.nodes) == ("TRT007", ("call",))
 
 
 def test_faults_inside_a_function_are_found_with_the_name_of_the_call() -> None:

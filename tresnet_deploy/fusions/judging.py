@@ -43,7 +43,7 @@ _GENERATED: Final = re.compile(r"__myl_((?:[A-Z][a-z0-9]*)+)_myl\d+_\d+")
 _WORD: Final = re.compile(r"[A-Z][a-z0-9]*")
 _OF_OUR_NAMES: Final = re.compile(r".*/([A-Z]\w*?)(?:_\d+)?")
 _OF_A_FUNCTION: Final = " | "
-_INT8: Final = "Int8"
+_EIGHT_BITS: Final = ("Int8", "FP8")
 _FLOAT: Final = "Float"
 
 
@@ -109,7 +109,7 @@ def _of_convolutions(
             yield KernelFinding(
                 kind="activation apart", kernel=kernel.name, origin=(name, activation)
             )
-    if mine and _INT8 in kernel.reads and _FLOAT in kernel.writes:
+    if mine and _FLOAT in kernel.writes and any(each in _EIGHT_BITS for each in kernel.reads):
         yield KernelFinding(kind="float output", kernel=kernel.name, origin=mine)
 
 

@@ -20,7 +20,7 @@ FindingKind = Literal[
 
 MEANINGS: Final[Mapping[FindingKind, str]] = {
     "activation apart": "a convolution whose own activation is in a later kernel",
-    "float output": "an INT8 convolution that hands on float, four bytes a number",
+    "float output": "a quantised convolution that hands on float, four bytes a number",
     "quantisation left": "a kernel that does nothing but quantise or dequantise",
     "cast": "a kernel that does nothing but change the float type",
     "reformat": "a kernel that does nothing but change the layout in memory",

@@ -8,7 +8,7 @@ from pathlib import Path
 import onnx_ir as ir
 import onnx_ir.passes.common as common_passes
 
-from tresnet_deploy import graph_files
+from tresnet_deploy import graph_files, plugins
 from tresnet_deploy.errors import ArtifactError
 from tresnet_deploy.preflight.rules._rule import Subject
 from tresnet_deploy.preflight.targets import Capability
@@ -38,6 +38,7 @@ def prepared(
     Raises:
         ArtifactError: its functions call each other in a circle, or do not fit their calls.
     """
+    asking = plugins.wanted_by(model)
     calls = {
         node.outputs[0].name or "": f"{node.name} ({node.op_type})"
         for node in model.graph
@@ -53,7 +54,7 @@ def prepared(
     _name_after_calls(model.graph, before, calls)
     if not unreadable:  # inference may look into weights
         common_passes.ShapeInferencePass(check_type=False, strict_mode=False)(model)
-    return Subject(path=path, model=model, targets=targets, unreadable=unreadable)
+    return Subject(path=path, model=model, targets=targets, unreadable=unreadable, plugins=asking)
 
 
 def _name_after_calls(graph: ir.Graph, before: set[ir.Node], calls: Mapping[str, str]) -> None:

@@ -26,13 +26,14 @@ class Subject:
     """A graph under examination: functions expanded, types and shapes inferred as far as they go.
 
     ``unreadable`` says what is wrong with weights that lie in other files; these are not in
-    ``model``'s memory.
+    ``model``'s memory. ``plugins`` are the nodes that ask for a TensorRT plugin.
     """
 
     path: Path
     model: ir.Model
     targets: tuple[Capability, ...]
     unreadable: tuple[str, ...] = ()
+    plugins: tuple[str, ...] = ()
     nodes: tuple[ir.Node, ...] = field(init=False)
 
     def __post_init__(self) -> None:

@@ -1,4 +1,4 @@
-"""TRT001 to TRT006: the file itself, its versions, domains and weights kept elsewhere."""
+"""TRT001 to TRT007: the file itself, its versions, domains, plugins and weights elsewhere."""
 
 from __future__ import annotations
 
@@ -92,6 +92,11 @@ def _unused(subject: Subject) -> Iterator[Match]:
         yield Match(message="no node reads these weights", nodes=names)
 
 
+def _plugins(subject: Subject) -> Iterator[Match]:
+    if subject.plugins:
+        yield Match(message="these ask for a TensorRT plugin", nodes=subject.plugins)
+
+
 def _opset(model: ir.Model) -> int:
     versions = (model.opset_imports.get(domain) for domain in STANDARD)
     return next((version for version in versions if version is not None), _OLDEST_OPSET)
@@ -140,5 +145,13 @@ RULES: Final = (
         title="type newer than the opset",
         remedy="raise the opset: 22 for bfloat16, 19 for FP16 scales, 13 for scales by channel",
         find=_type_before_its_opset,
+    ),
+    Rule(
+        id="TRT007",
+        severity="warning",
+        title="plugin asked for",
+        remedy="build with TensorRT, where tresnet-deploy build-engine loads it; TensorRT-RTX "
+        "takes none: export with --operators function",
+        find=_plugins,
     ),
 )
