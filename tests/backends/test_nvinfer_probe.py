@@ -2,6 +2,7 @@
 
 import dataclasses
 import enum
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -12,8 +13,9 @@ from tresnet_deploy.backends import _nvinfer_load, _nvinfer_probe
 from tresnet_deploy.backends._nvinfer_options import Options, check, profiles_of
 from tresnet_deploy.backends._nvinfer_probe import Kind
 from tresnet_deploy.contracts import Artifact, Batch
-from tresnet_deploy.errors import ArtifactError, ElsewhereError
+from tresnet_deploy.errors import ArtifactError, ElsewhereError, UnavailableError
 from tresnet_deploy.gpus import Gpu
+from tresnet_deploy.registry import BACKENDS
 
 RTX_4090 = Gpu(name="NVIDIA GeForce RTX 4090", capability=(8, 9), memory_mib=24564)
 H100 = Gpu(name="NVIDIA H100", capability=(9, 0), memory_mib=81559)
@@ -203,3 +205,17 @@ def test_the_range_around_profiles_is_that_of_the_engine() -> None:
     parts = (Batch(min=1, opt=1, max=1), Batch(min=2, opt=4, max=8))
     assert Batch.around(parts) == Batch(min=1, opt=4, max=8)
     assert str(Batch.around(parts)) == "1:4:8"
+
+
+def test_a_tensorrt_whose_libraries_do_not_load_is_unavailable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tensorrt").mkdir()
+    missing = "libnvonnxparser.so.11: cannot open shared object file"
+    (tmp_path / "tensorrt" / "__init__.py").write_text(f"raise ImportError({missing!r})")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    for name in ("tensorrt", "tresnet_deploy.backends.tensorrt"):
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    with pytest.raises(UnavailableError, match="cannot open shared object file") as caught:
+        BACKENDS.load("tensorrt")
+    assert caught.value.hints == ("pip install 'tresnet-deploy[tensorrt]'",)

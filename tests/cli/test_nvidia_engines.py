@@ -84,7 +84,7 @@ def test_a_dry_run_says_what_would_be_built_and_writes_nothing(
         (("--timing-cache", "a.cache"), "timing_cache changes nothing in TensorRT-RTX"),
         (("--hardware-compatible",), "hardware_compatible is ignored by TensorRT-RTX"),
         (("--version-compatible",), "version_compatible fails in TensorRT-RTX"),
-        (("--optimization-level", "5"), "optimization_level changes nothing in TensorRT-RTX"),
+        (("--optimization-level", "5"), "optimization_level shows no effect in TensorRT-RTX"),
         (("--threads", "2"), "tensorrt-rtx has no option 'threads'"),
         (("--batch", "1", "--batch", "4:8:8"), "no profile takes batches of 2 to 3"),
         (("-O", "refit=true"), "refit needs a GPU while TensorRT-RTX builds"),

@@ -134,6 +134,7 @@ def _request(
         capabilities=capabilities_of(options),
         workspace_mib=options.workspace_mib,
         optimization_level=options.optimization_level,
+        tf32=options.tf32,
         weight_streaming=options.weight_streaming,
         hardware_compatible=options.hardware_compatible,
         version_compatible=options.version_compatible,
@@ -188,7 +189,7 @@ def layers_of(kind: Kind, path: Path, *, batch: Batch) -> str | None:
     asked = Batch(min=fixed, opt=fixed, max=fixed) if isinstance(fixed, int) else batch
     with tempfile.TemporaryDirectory(prefix="tresnet-deploy-") as folder:
         options = Options()
-        graph = _graph(kind, path, model, Path(folder), options.remainder)
+        graph = _graph(kind, path, model, Path(folder), options)
         ranges = _nvinfer_build.profiles_of(inputs, (asked,), _preprocess_of(path, inputs))
         request = _request(kind, graph, Path(folder) / "engine", options, ranges)
         reply = _nvinfer_build.run(

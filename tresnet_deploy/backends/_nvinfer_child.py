@@ -130,7 +130,7 @@ def _build(
 
 
 def _logger(runtime: ModuleType, heard: _Heard) -> Any:
-    class Log(runtime.ILogger):  # type: ignore[misc]  # a class that only the runtime has
+    class Log(runtime.ILogger):  # type: ignore[misc, name-defined]  # known at run time only
         def log(self, severity: Any, message: str) -> None:
             heard.add(severity.name, message)
 

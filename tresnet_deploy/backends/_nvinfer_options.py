@@ -25,6 +25,7 @@ Capability = tuple[int, int]
 
 LEVELS: Final = 5  # of builder_optimization_level, NVIDIA's documentation of IBuilderConfig
 _HOUR_S: Final = 3600
+_MOST_MIB: Final = 2**24  # 16 TiB: more is no number of bytes that the builder takes
 _CAPABILITY: Final = re.compile(r"(\d{1,2})\.(\d)")
 _PROFILE: Final = re.compile(r"(\d{1,6}):(\d{1,6}):(\d{1,6})")
 # GPUs that people have and TensorRT-RTX does not build for.
@@ -53,7 +54,7 @@ class Options:
     remainder: Remainder = "fp32"
     operators: Operators = "as-exported"
     compute_capabilities: str = ""
-    workspace_mib: Annotated[int, msgspec.Meta(ge=0)] = 0
+    workspace_mib: Annotated[int, msgspec.Meta(ge=0, le=_MOST_MIB)] = 0
     optimization_level: Annotated[int, msgspec.Meta(ge=0, le=LEVELS)] | None = None
     tf32: bool = False
     weight_streaming: bool = False
@@ -118,7 +119,7 @@ def _refused_by_rtx(options: Options) -> Iterator[str]:
         )
     if options.optimization_level is not None:
         yield (
-            "optimization_level changes nothing in TensorRT-RTX, which chooses kernels where it "
+            "optimization_level shows no effect in TensorRT-RTX, which chooses kernels where it "
             "runs: leave it out"
         )
     if options.operators == "plugin":
