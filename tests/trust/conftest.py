@@ -61,6 +61,7 @@ def make_engine(tmp_path: Path) -> MakeEngine:
         device: str = "GPUs of compute capability 8.0, 8.6, 8.9",
         suffix: str = ".engine",
         companion: bool = False,
+        version: str | None = None,
         **settings: str | bool,
     ) -> Artifact:
         graph = tmp_path / "tresnet.onnx"
@@ -82,7 +83,7 @@ def make_engine(tmp_path: Path) -> MakeEngine:
             batch=Batch(min=1, opt=4, max=8),
             device=device,
             settings=settings,
-            versions={backend: VERSIONS[backend]},
+            versions={backend: version or VERSIONS[backend]},
         )
         path = tmp_path / f"tresnet.fp16.{backend}{suffix}"
         with artifacts.publishing(path, overwrite=True) as staging:

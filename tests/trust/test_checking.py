@@ -131,6 +131,27 @@ def test_a_plan_whose_header_contradicts_its_sidecar_is_refused(
         trust.check_before_loading(engine, machine(ADA))
 
 
+@pytest.mark.parametrize("backend", ["tensorrt", "tensorrt-rtx"])
+def test_a_header_of_a_layout_that_was_never_seen_refuses_nothing(
+    make_engine: MakeEngine, backend: str
+) -> None:
+    """A later runtime may move its fields; its own engines must load all the same."""
+    magic = b"ftrt" if backend == "tensorrt" else b"vtrt"
+    moved = plan(magic, version=(9, 9, 9, 9), size=7, mask=0)
+    engine = make_engine(backend, moved, device=str(ADA), version="12.0.0.1")
+    here = machine(ADA, version="12.0.0.1")
+    report = trust.examine(engine.path, here)
+    assert report.verdict == "cannot tell"
+    assert "it reads as one of" in report.reasons[0]
+    trust.check_before_loading(engine, here)
+
+
+def test_a_capability_without_a_name_here_is_left_to_the_runtime(make_engine: MakeEngine) -> None:
+    engine = make_engine(data=plan(mask=2 | 64))
+    later = dataclasses.replace(ADA, capability=(13, 0))
+    assert trust.examine(engine.path, machine(later)).verdict == "cannot tell"
+
+
 def test_bytes_that_changed_after_the_build_are_refused(make_engine: MakeEngine) -> None:
     engine = make_engine()
     engine.path.write_bytes(plan() + b"more")

@@ -17,7 +17,12 @@ from tresnet_deploy.errors import (
     UsageError,
 )
 from tresnet_deploy.trust import files, machine
-from tresnet_deploy.trust.headers import PlanHeader, described_beginning, read_header
+from tresnet_deploy.trust.headers import (
+    PlanHeader,
+    described_beginning,
+    layout_is_known,
+    read_header,
+)
 from tresnet_deploy.trust.machine import Machine
 from tresnet_deploy.trust.reports import Finding, Outcome, TrustReport, Verdict
 
@@ -135,7 +140,8 @@ def _without_sidecar(path: Path) -> TrustReport:
     if header is not None:
         size = path.stat().st_size
         detail = f"a plan of {header.runtime} {header.version_text}"
-        cut = header.size is not None and header.size != size
+        known = layout_is_known(header.runtime, header.version)
+        cut = known and header.size is not None and header.size != size
         more = f"; it has {size} bytes, and its header says {header.size}" if cut else ""
         outcome: Outcome = "bad" if cut else "note"
         found = (*found, Finding(check="header", outcome=outcome, detail=detail + more))

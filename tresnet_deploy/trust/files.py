@@ -9,7 +9,13 @@ from typing import Final
 from tresnet_deploy import artifacts, seals
 from tresnet_deploy.contracts import Artifact, FileDigest
 from tresnet_deploy.errors import ArtifactError
-from tresnet_deploy.trust.headers import PlanHeader, described_beginning, numbers, read_header
+from tresnet_deploy.trust.headers import (
+    PlanHeader,
+    described_beginning,
+    layout_is_known,
+    numbers,
+    read_header,
+)
 from tresnet_deploy.trust.machine import PLAN_BACKENDS
 from tresnet_deploy.trust.reports import Finding
 
@@ -58,38 +64,42 @@ def header_of(artifact: Artifact) -> tuple[PlanHeader | None, tuple[Finding, ...
     if header is None:
         detail = f"{artifact.path} is no TensorRT plan: {described_beginning(artifact.path)}"
         return None, (_bad(detail),)
-    return header, tuple(_judged(artifact, header))
+    finding = _judged(artifact, header)
+    if finding.outcome == "unknown":  # then the other fields mean nothing either
+        header = PlanHeader(runtime=header.runtime, version=header.version)
+    return header, (finding,)
 
 
-def _judged(artifact: Artifact, header: PlanHeader) -> Iterator[Finding]:
+def _judged(artifact: Artifact, header: PlanHeader) -> Finding:
     name = artifact.path
     if header.runtime != artifact.backend:
-        yield _bad(
+        return _bad(
             f"{name} is a plan of {header.runtime}, and its sidecar calls it one of "
             f"{artifact.backend}"
         )
-        return
+    recorded = numbers(artifact.versions.get(header.runtime, ""))
+    if recorded and recorded[: len(header.version)] != header.version:
+        words = f"{header.runtime} {header.version_text}, and its sidecar says {_text(recorded)}"
+        if layout_is_known(header.runtime, recorded):
+            return _bad(f"{name} was built by {words}")
+        return Finding(check="header", outcome="unknown", detail=f"it reads as one of {words}")
     size = name.stat().st_size
     if header.size is not None and header.size != size:
-        yield _bad(
+        return _bad(
             f"{name} has {size} bytes and its header says {header.size}: "
             + ("it is truncated" if size < header.size else "something was added to it")
         )
-        return
-    recorded = artifact.versions.get(header.runtime)
-    if recorded is not None and numbers(recorded)[: len(header.version)] != header.version:
-        yield _bad(
-            f"{name} was built by {header.runtime} {header.version_text}, and its sidecar says "
-            f"{recorded}"
-        )
-        return
     told = f", {size} bytes" if header.size is not None else ""
-    yield Finding(
+    return Finding(
         check="header",
         outcome="ok",
         detail=f"a plan of {header.runtime} {header.version_text}{told}",
         about="file",
     )
+
+
+def _text(version: tuple[int, ...]) -> str:
+    return ".".join(map(str, version))
 
 
 def parents_of(artifact: Artifact) -> Iterator[Finding]:

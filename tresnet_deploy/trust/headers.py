@@ -6,8 +6,9 @@
     32-35  mask of the compute capabilities that it was built for (RTX)
 
 NVIDIA documents none of this. The version's place is what a maintainer answered in NVIDIA/TensorRT
-issue 3073; the rest was found on TensorRT-RTX 1.7.1, where it holds for every engine built so far.
-So what a header says is compared with the sidecar and the machine, and never believed alone.
+issue 3073, and torch_tensorrt tells plans by ``ftrt``; the rest was found on TensorRT-RTX 1.7.1,
+where it holds for every engine built so far. So a header is compared with the sidecar and the
+machine, never believed alone, and one of another layout than was seen refuses nothing.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ _CAPABILITY_OF_BIT: Final = {
     16: (12, 0),
     32: (12, 1),
 }
+_SEEN: Final = {("tensorrt-rtx", (1, 7))}
 _MAGIC_BYTES: Final = 4
 _LENGTH_BYTES: Final = 4
 _LARGEST_METADATA_BYTES: Final = 1 << 20
@@ -40,17 +42,26 @@ _LARGEST_METADATA_BYTES: Final = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanHeader:
-    """What the head of a plan says; ``size`` and ``capabilities`` are of TensorRT-RTX alone."""
+    """What the head of a plan says; ``size`` and ``capabilities`` are of TensorRT-RTX alone.
+
+    ``others`` says that it names capabilities which are not known here.
+    """
 
     runtime: PlanRuntime
     version: tuple[int, ...]
     size: int | None = None
     capabilities: tuple[tuple[int, int], ...] = ()
+    others: bool = False
 
     @property
     def version_text(self) -> str:
         """The version as people write it."""
         return ".".join(map(str, self.version))
+
+
+def layout_is_known(runtime: str, version: tuple[int, ...]) -> bool:
+    """Return whether headers of this version were seen: others may be laid out in another way."""
+    return (runtime, version[:2]) in _SEEN
 
 
 def read_header(path: Path) -> PlanHeader | None:
@@ -74,6 +85,7 @@ def read_header(path: Path) -> PlanHeader | None:
         version=(major, minor, patch, build),
         size=size,
         capabilities=tuple(sm for bit, sm in _CAPABILITY_OF_BIT.items() if mask & bit),
+        others=bool(mask & ~sum(_CAPABILITY_OF_BIT)),
     )
 
 

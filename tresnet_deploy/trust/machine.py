@@ -89,7 +89,7 @@ def runtime_of(
         yield _runtime("unknown", f"{backend or 'its runtime'} is not installed here")
         return
     recorded = artifact.versions.get({"pytorch": "torch"}.get(backend, backend), "")
-    built = header.version if header else numbers(recorded)
+    built = numbers(recorded) or (header.version if header else ())
     now = numbers(here)
     text = f"built by {backend} {'.'.join(map(str, built)) or '(unknown)'}, here is {here}"
     if built and now[: len(built)] == built[: len(now)]:
@@ -152,7 +152,8 @@ def _tuned(artifact: Artifact, gpu: gpus.Gpu) -> Finding:
 def _portable(header: PlanHeader, gpu: gpus.Gpu, targets: str) -> Finding:
     if gpu.capability in header.capabilities:
         return _gpu("ok", f"built for compute capability {targets}; here is {gpu}")
-    if set(header.capabilities) >= _PORTABLE and gpu.capability > min(_PORTABLE):
+    later = set(header.capabilities) >= _PORTABLE and gpu.capability > min(_PORTABLE)
+    if later or header.others:
         return _gpu("unknown", f"built for {targets} and perhaps later ones; here is {gpu}")
     return _gpu("bad", f"built for compute capability {targets or 'none'}; here is {gpu}")
 
