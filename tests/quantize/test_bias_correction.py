@@ -46,7 +46,6 @@ def test_one_layer_has_no_mean_error_left() -> None:
         w=weight,
         b=np.zeros(4, np.float32),
     )
-    model.graph[0].name = "conv"
     images = noise_images()
     made = quantised(model, images * np.float32(0.25))  # a range that cuts most values
     wanted = evaluated(model, images)
@@ -80,10 +79,9 @@ def test_a_layer_without_bias_gets_one() -> None:
         f"g (float[N,3,{SIDE_PX},{SIDE_PX}] x) => (float[N,4,P,Q] y) {{ y = Conv (x, w) }}",
         w=np.random.default_rng(0).normal(size=(4, 3, 1, 1)).astype(np.float32),
     )
-    model.graph[0].name = "conv"
     made = quantised(model, noise_images())
     assert bias_correction.correct(model, made, runtime_session, NOISE) == 1
-    assert set(biases(made)) == {"conv"}
+    assert len(biases(made)) == 1
 
 
 def test_a_fixed_batch_is_filled_up_without_counting_the_filling(network: Network) -> None:

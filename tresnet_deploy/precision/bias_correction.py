@@ -45,7 +45,7 @@ def correct(
         QuantizeError: an output is not finite.
         ImageError: no image is readable, or one is not and the data is strict.
     """
-    layers = {node.name: node for node in quantized.graph if _is_quantized(node)}
+    layers = {_result(node): node for node in quantized.graph if _is_quantized(node)}
     paired = reference.clone()
     means = dict(_paired(paired.graph, layers))
     if not means:
@@ -63,14 +63,21 @@ def _is_quantized(node: ir.Node) -> bool:
     return all(maker is not None and maker.op_type == "DequantizeLinear" for maker in makers)
 
 
+def _result(node: ir.Node) -> str:
+    """Return the name that both graphs have for what ``node`` makes."""
+    name = node.outputs[0].name
+    assert name is not None
+    return name
+
+
 def _paired(
-    graph: ir.Graph, layers: Mapping[str | None, ir.Node]
+    graph: ir.Graph, layers: Mapping[str, ir.Node]
 ) -> Iterator[tuple[str, tuple[str, str]]]:
-    """Put the INT8 form of each layer beside it; give its name and those of both means."""
-    for node in [node for node in graph if node.name in layers]:
-        assert node.name is not None
-        twin = _twin(graph, node, layers[node.name])
-        yield node.name, (_mean(graph, node.outputs[0]), _mean(graph, twin.outputs[0]))
+    """Put the INT8 form of each layer beside it; give its result and the names of both means."""
+    for node in [node for node in graph if _result(node) in layers]:
+        name = _result(node)
+        twin = _twin(graph, node, layers[name])
+        yield name, (_mean(graph, node.outputs[0]), _mean(graph, twin.outputs[0]))
 
 
 def _twin(graph: ir.Graph, node: ir.Node, layer: ir.Node) -> ir.Node:
@@ -80,11 +87,13 @@ def _twin(graph: ir.Graph, node: ir.Node, layer: ir.Node) -> ir.Node:
     assert weight is not None
     quantize = _required(source.inputs[0]).producer()
     assert quantize is not None
-    names = (f"{node.name}/twin/{part}" for part in ("quantized", "restored", "weight", "output"))
-    steps = [_copied(graph, value, f"{node.name}/twin") for value in quantize.inputs[1:]]
+    names = (
+        f"{_result(node)}/twin/{part}" for part in ("quantized", "restored", "weight", "output")
+    )
+    steps = [_copied(graph, value, f"{_result(node)}/twin") for value in quantize.inputs[1:]]
     made = [ir.node("QuantizeLinear", [node.inputs[0], *steps])]
     made.append(ir.node("DequantizeLinear", [made[0].outputs[0], *steps]))
-    constants = [_copied(graph, value, f"{node.name}/twin") for value in weight.inputs]
+    constants = [_copied(graph, value, f"{_result(node)}/twin") for value in weight.inputs]
     made.append(ir.node("DequantizeLinear", constants, attributes=dict(weight.attributes)))
     inputs = [made[1].outputs[0], made[2].outputs[0], *node.inputs[_BIAS:]]
     made.append(ir.node(node.op_type, inputs, attributes=dict(node.attributes)))
@@ -152,7 +161,7 @@ def _shifts(
 
 def _add(graph: ir.Graph, layer: ir.Node, shift: Array) -> None:
     before = layer.inputs[_BIAS] if len(layer.inputs) > _BIAS else None
-    name = before.name if before is not None else f"{layer.name}/bias"
+    name = before.name if before is not None else f"{_result(layer)}/bias"
     held = np.zeros(1) if before is None else _required_constant(before)
     array = np.asarray(held.reshape(-1) + shift, np.float32)
     assert name is not None
@@ -168,8 +177,8 @@ def _add(graph: ir.Graph, layer: ir.Node, shift: Array) -> None:
     if len(layer.inputs) <= _BIAS:
         layer.resize_inputs(_BIAS + 1)
     layer.replace_input_with(_BIAS, value)
-    if before is not None and not before.uses() and before.name in graph.initializers:
-        del graph.initializers[before.name]
+    if before is not None and not before.uses() and name in graph.initializers:
+        del graph.initializers[name]
 
 
 def _required(value: ir.Value | None) -> ir.Value:

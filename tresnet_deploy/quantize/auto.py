@@ -113,17 +113,19 @@ def _run(search: _Search) -> None:
     plain = options.recipe()
     methods = OBSERVERS.names()
     search.calibrate(equalize=plain.equalize, methods=methods)
-    steps = [lambda: [replace(plain, method=method) for method in methods]]
+    _measure(search, [replace(plain, method=method) for method in methods])
     if options.equalize is None:
-        steps.append(lambda: [replace(r, equalize=True) for r in _leaders(search)])
+        _measure(search, [replace(recipe, equalize=True) for recipe in _leaders(search)])
     if options.bias_correction is None:
-        steps.append(lambda: [replace(search.winner.recipe, bias_correction=True)])
+        _measure(search, [replace(search.winner.recipe, bias_correction=True)])
     if options.weights is None:
-        steps.append(lambda: [replace(search.winner.recipe, weights="mse")])
-    for step in steps:
-        for recipe in step():
-            search.job.progress(len(search.measured), None, "recipes measured")
-            search.measure(recipe)
+        _measure(search, [replace(search.winner.recipe, weights="mse")])
+
+
+def _measure(search: _Search, recipes: Iterable[Recipe]) -> None:
+    for recipe in recipes:
+        search.job.progress(len(search.measured), None, "recipes measured")
+        search.measure(recipe)
 
 
 def _leaders(search: _Search) -> list[Recipe]:

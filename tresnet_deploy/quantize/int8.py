@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 from tresnet_deploy import artifacts, graph_files
 from tresnet_deploy.calibration import Data, Noise, Pictures, warn
-from tresnet_deploy.contracts import Artifact, Progress, no_progress
+from tresnet_deploy.contracts import Artifact, Progress, Scalar, no_progress
 from tresnet_deploy.errors import UsageError
 from tresnet_deploy.images import ImageSet
 from tresnet_deploy.precision import checking
@@ -95,7 +95,10 @@ def quantize(
 def _made(job: Job, sets: Drawn | None) -> tuple[Made, Trials | None]:
     if sets is not None and sets.held_out is not None:
         made, trials = auto.choose(job, sets.held_out)
-        measured = {"held_out_images": trials.images, "held_out_sha256": trials.images_sha256}
+        measured: dict[str, Scalar] = {
+            "held_out_images": trials.images,
+            "held_out_sha256": trials.images_sha256,
+        }
         made = dataclasses.replace(made, settings={**made.settings, **measured})
         _log.info("of %d recipes the best is: %s", len(trials.trials), made.recipe)
         return made, trials
