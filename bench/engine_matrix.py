@@ -71,8 +71,7 @@ class Cell:
     @property
     def right(self) -> bool:
         """Whether it came out as it must."""
-        fp32_head = self.precision == "fp32" or self.network == "ml-decoder"
-        return bool(self.refused) == (self.target == TURING and fp32_head)
+        return bool(self.refused) == ((self.target, self.precision) == (TURING, "fp32"))
 
     @property
     def text(self) -> str:

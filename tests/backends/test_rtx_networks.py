@@ -97,9 +97,8 @@ def test_every_kind_of_network_builds_in_every_precision(
     assert report.totals.convolutions > 0
 
 
-# ML-Decoder's last product, one matrix for each group of classes, is FP32 in every graph.
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
-@pytest.mark.parametrize("network", ["v1", "v2", "frelu"])
+@pytest.mark.parametrize("network", NETWORKS)
 def test_turing_takes_every_network_that_has_no_fp32_head(
     network: str, precision: Precision, graph_of: Graph, tmp_path: Path
 ) -> None:

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from typing import Final
 
-import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
@@ -25,13 +24,15 @@ import onnx_ir.passes.common as common_passes
 
 from tresnet_deploy.precision.grids import grid_of
 from tresnet_deploy.precision.islands import wide_nodes
-from tresnet_deploy.precision.layers import between, roles
+from tresnet_deploy.precision.layers import between, weighted
 
 BF16_OPSET: Final = 22  # the first in which Conv and the pools take bfloat16
 FP16_PAIRS_OPSET: Final = 19  # the first in which Q/DQ take float16 scales
 
 _PAIRS: Final = ("QuantizeLinear", "DequantizeLinear")
 _SCALE: Final = 1  # which input of both it is
+# The smallest positive number: IEEE 754's binary16, and bfloat16 as a truncated binary32.
+_LEAST: Final = {ir.DataType.FLOAT16: 2.0**-24, ir.DataType.BFLOAT16: 2.0**-133}
 _SUFFIXES: Final = {ir.DataType.FLOAT16: "fp16", ir.DataType.BFLOAT16: "bf16"}
 
 
@@ -42,7 +43,7 @@ def to_half(model: ir.Model, dtype: ir.DataType) -> int:
     that ``islands.mark`` has marked, or a weight that FP16 cannot hold, stay FP32.
     """
     graph = model.graph
-    layers = roles(graph)
+    layers = weighted(graph)
     wide = wide_nodes(graph) if dtype == ir.DataType.FLOAT16 else {}
     inside = between(graph, layers, without=wide)
     _raise_opset(model, dtype)
@@ -78,8 +79,8 @@ def _retype(
     if node.op_type == "Constant" and constant is not None:
         tensor = constant.as_tensor()
         if tensor.dtype == ir.DataType.FLOAT:
-            half = _half_tensor(tensor, dtype, node.outputs[0].name)
-            node.attributes["value"] = ir.AttrTensor("value", half)
+            typed = _half_tensor(tensor, dtype, node.outputs[0].name)
+            node.attributes["value"] = ir.AttrTensor("value", typed)
 
 
 def _as_half(
@@ -113,8 +114,7 @@ def _half_tensor(
     """Return ``tensor`` as ``dtype``; ``positive`` numbers never become 0."""
     array = np.asarray(tensor.numpy())
     if positive:
-        least = float(ml_dtypes.finfo(dtype.numpy()).smallest_subnormal)
-        array = np.maximum(array, np.asarray(least, array.dtype))
+        array = np.maximum(array, np.asarray(_LEAST[dtype], array.dtype))
     return ir.Tensor(array.astype(dtype.numpy()), dtype=dtype, name=name)
 
 

@@ -19,6 +19,7 @@ _SPATIAL_MEANS: Final = ("ReduceMean", "GlobalAveragePool")
 _MATRIX_PRODUCTS: Final = ("Gemm", "MatMul")
 _KERNEL_RANK: Final = 4
 _MATRIX_RANK: Final = 2
+_MATRICES_RANK: Final = 3
 # These move values and make none, so the range after them is the range before.
 _MOVES: Final = ("Flatten", "Identity", "Reshape", "SpaceToDepth", "Squeeze", "Transpose")
 
@@ -32,6 +33,15 @@ def roles(graph: ir.Graph) -> dict[ir.Node, Role]:
         for node in graph
         if _is_convolution(node) or _is_matrix_product(node) or node.op_type == BLUR_POOL
     }
+
+
+def weighted(graph: ir.Graph) -> tuple[ir.Node, ...]:
+    """Return every layer with weights: those that have a role, and ML-Decoder's last product.
+
+    That one has a matrix for each group of classes; it can be typed, and nothing quantises it.
+    """
+    known = roles(graph)
+    return tuple(node for node in graph if node in known or _is_grouped_product(node))
 
 
 def _role(node: ir.Node, depth: Mapping[ir.Value, int], pooled: set[ir.Value]) -> Role:
@@ -139,6 +149,10 @@ def _is_convolution(node: ir.Node) -> bool:
 
 def _is_matrix_product(node: ir.Node) -> bool:
     return node.op_type in _MATRIX_PRODUCTS and _rank_of_constant(node) == _MATRIX_RANK
+
+
+def _is_grouped_product(node: ir.Node) -> bool:
+    return node.op_type == "MatMul" and _rank_of_constant(node) == _MATRICES_RANK
 
 
 def _rank_of_constant(node: ir.Node) -> int | None:

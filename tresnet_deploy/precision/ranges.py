@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from tresnet_deploy.calibration import Data, filled
 from tresnet_deploy.contracts import Batch, Session, run
-from tresnet_deploy.precision.layers import between, roles
+from tresnet_deploy.precision.layers import between, weighted
 
 _AT_ONCE: Final = 2  # images; more only need more memory
 _SUFFIX: Final = "/amax"
@@ -47,7 +47,7 @@ def largest(
 def _watch(graph: ir.Graph) -> dict[str, str]:
     """Add the reductions to ``graph``; return their output's name for each value's name."""
     names: dict[str, str] = {}
-    for node in between(graph, roles(graph)):
+    for node in between(graph, weighted(graph)):
         for value in node.outputs:
             if value.dtype != ir.DataType.FLOAT or value.name is None:
                 continue
