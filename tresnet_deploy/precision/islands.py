@@ -51,12 +51,10 @@ def wide_nodes(graph: ir.Graph) -> dict[ir.Node, str]:
             if reached is not None:
                 reasons[value] = f"{value.name} reaches {reached}"
         _follow_pair(node, reasons)
-        for value in (*node.inputs, *node.outputs):
-            if value is None:
-                continue
-            reason = reasons.get(value) or _too_large(value)
-            if reason:
-                wide.setdefault(node, reason)
+        touched = [value for value in (*node.inputs, *node.outputs) if value is not None]
+        found = [reasons.get(value) or _too_large(value) for value in touched]
+        if any(found):
+            wide[node] = next(filter(None, found))
     return wide
 
 
