@@ -87,7 +87,8 @@ DEVICE void blur_nhwc(const T* x, int items, int height, int width, int pitch, i
     const int line = reflected(2 * out_row - 1 + tap / 3, height);
     const int column = reflected(2 * out_column - 1 + tap % 3, width);
     const float weight = (tap / 3 == 1 ? 2.f : 1.f) * (tap % 3 == 1 ? 2.f : 1.f);
-    const Pack<T, V> pack = load<V>(x + ((image * height + line) * width + column) * pitch + channel);
+    const Offset at_pixel = ((image * height + line) * width + column) * pitch;
+    const Pack<T, V> pack = load<V>(x + at_pixel + channel);
     for (int at = 0; at < V; ++at) sums[at] += weight * activated(pack.values[at], slope);
   }
   Pack<T, V> pack;

@@ -1,14 +1,16 @@
 """NVRTC makes PTX of the kernels for every GPU that we name, on a machine without one."""
 
+import ctypes
 import re
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from tresnet_deploy.plugins.kernels import Source, kernels_of, nvrtc, plans
+from tresnet_deploy.plugins.kernels import Source, kernels_of, nvrtc, plans, program_of
 
 from tresnet_deploy.errors import BuildError, UnavailableError, UsageError
 
+REGISTERS_OF_AN_SM = 65536
 SOURCES: tuple[Source, ...] = ("blur_pool", "space_to_depth")
 ENTRY = re.compile(r"\.entry (\w+)\((.*?)\)", re.S)
 
@@ -21,7 +23,6 @@ def test_every_kernel_compiles_for_every_gpu(
     text = compiler.ptx(source, capability)
     assert f".target sm_{capability}" in text
     assert {name for name, _ in ENTRY.findall(text)} == set(kernels_of(source))
-    assert ".local" not in text, "a kernel keeps its values in memory instead of registers"
 
 
 @pytest.mark.parametrize(
@@ -40,6 +41,23 @@ def test_aligned_kernels_load_sixteen_bytes_at_a_time(
 ) -> None:
     body = compiler.ptx(source, 86).partition(f".entry {kernel}(")[2].partition(".entry")[0]
     assert re.search(load, body), body
+
+
+@pytest.mark.parametrize("capability", [75, 86, 120])
+@pytest.mark.parametrize("source", SOURCES)
+def test_machine_code_keeps_to_registers_and_leaves_room_for_full_occupancy(
+    compiler: nvrtc.Nvrtc, source: Source, capability: int
+) -> None:
+    """By the words of the assembler, which NVRTC holds too."""
+    program = compiler._program(source, program_of(source))
+    options = (b"--std=c++17", b"-arch=sm_%d" % capability, b"--ptxas-options=-v")
+    array = (ctypes.c_char_p * len(options))(*options)
+    assert compiler.library.nvrtcCompileProgram(program, len(options), array) == 0
+    words = compiler._text(program, "ProgramLog").decode()
+    registers = [int(count) for count in re.findall(r"Used (\d+) registers", words)]
+    assert len(registers) == len(kernels_of(source))
+    assert max(registers) <= REGISTERS_OF_AN_SM // 1024, "Turing's SM holds 1024 threads"
+    assert set(re.findall(r"(\d+) bytes (?:stack frame|spill stores)", words)) == {"0"}
 
 
 def test_arguments_lie_in_the_order_that_tensorrt_wants(compiler: nvrtc.Nvrtc) -> None:
