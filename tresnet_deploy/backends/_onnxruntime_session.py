@@ -70,15 +70,16 @@ class OnnxRuntimeSession:
         *,
         options: Options,
         batch: Batch | None = None,
-        spinning: bool = True,
+        alone: bool = True,
         int8: bool = True,
     ) -> None:
         """Load a file's path or a serialised model; ``batch`` bounds what bind takes.
 
-        Threads that spin between steps start the next one sooner, and hold up everybody else's.
+        One of many sessions that take turns is not ``alone``: its threads do not spin between
+        steps, which would hold up the others, and it keeps no memory for the next step.
         ``int8`` False leaves out the rewrites that are right for INT8 with FP32 scales only.
         """
-        session = _opened(model, options, spinning=spinning, int8=int8)
+        session = _opened(model, options, alone=alone, int8=int8)
         self._device = "cpu" if options.provider == "cpu" else "cuda"
         self._batch = batch
         self.inputs = tuple(_spec(value) for value in session.get_inputs())
@@ -136,10 +137,11 @@ class OnnxRuntimeSession:
 
 
 def _opened(
-    model: str | bytes, options: Options, *, spinning: bool, int8: bool
+    model: str | bytes, options: Options, *, alone: bool, int8: bool
 ) -> onnxruntime.InferenceSession:
     settings = onnxruntime.SessionOptions()
-    settings.add_session_config_entry(_SPINNING, str(int(spinning)))
+    settings.add_session_config_entry(_SPINNING, str(int(alone)))
+    settings.enable_cpu_mem_arena = alone
     settings.intra_op_num_threads = options.threads or available_cores()
     settings.inter_op_num_threads = 1
     settings.log_severity_level = _ERRORS_ONLY

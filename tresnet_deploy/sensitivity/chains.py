@@ -57,7 +57,7 @@ def opened(forms: Forms, units: Sequence[Unit]) -> Iterator[Chains]:
 
         def session(model: ir.Model, segment: Segment) -> Session:
             part = piece(model, segment)
-            opened: Session = BACKENDS.load(_RUNTIME).session_of(part, spinning=False)
+            opened: Session = BACKENDS.load(_RUNTIME).session_of(part, alone=False)
             return held.enter_context(closing(opened))
 
         full = forms.quantized()

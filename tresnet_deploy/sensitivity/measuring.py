@@ -18,7 +18,7 @@ from tresnet_deploy.int8_results import Basis, Effect, SensitivityReport
 from tresnet_deploy.sensitivity.chains import Chains, opened, through
 from tresnet_deploy.sensitivity.forms import Forms, Unit, chosen
 
-_PIXELS: Final = 8 * 224 * 224  # of a portion: the kept tensors of M then take 160 MiB
+_PIXELS: Final = 4 * 224 * 224  # of a portion: M in pieces then takes 1 GiB in all
 _MOST: Final = 32
 
 
