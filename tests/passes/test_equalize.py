@@ -82,6 +82,37 @@ def test_channels_are_levelled_through_every_layer_of_tresnet_and_no_bit_changes
     assert evenness(model, x) > 8 * uneven
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_chains_of_layers_drawn_at_random_keep_every_bit(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    steps = (
+        "{o} = Relu ({i})",
+        "{o} = LeakyRelu <alpha=0.001> ({i})",
+        "{o} = AveragePool <kernel_shape=[3,3], pads=[1,1,1,1]> ({i})",
+        "{o}a = Conv ({i}, w{n}, v{n}) {o} = Add ({o}a, {i})",
+        "{o}a = Conv ({i}, w{n}, v{n}) {o}b = LeakyRelu ({o}a) {o} = Conv ({o}b, u{n})",
+        "{o}a = ReduceMean <keepdims=1> ({i}, axes) {o}b = Conv ({o}a, w{n}) "
+        "{o}c = Sigmoid ({o}b) {o} = Mul ({i}, {o}c)",
+    )
+    chosen = rng.choice(steps, size=9)
+    lines = [step.format(i=f"t{n}", o=f"t{n + 1}", n=n) for n, step in enumerate(chosen)]
+    body = f"t0 = Conv (x, first) {' '.join(lines)} y = Conv (t{len(lines)}, last)"
+    weights = {"first": rng.normal(size=(5, 3, 1, 1)), "last": rng.normal(size=(4, 5, 1, 1))}
+    for n in range(len(lines)):
+        spread = np.exp2(rng.uniform(-6, 6, size=(5, 1, 1, 1)))
+        weights[f"w{n}"] = rng.normal(size=(5, 5, 1, 1)) * spread / 64
+        weights[f"u{n}"] = rng.normal(size=(5, 5, 1, 1)) / 4
+        weights[f"v{n}"] = rng.normal(size=5)
+    used = {name: array for name, array in weights.items() if f"{name}" in body.replace(",", " ,")}
+    model = parsed(
+        f"g (double[N,3,6,6] x) => (double[N,4,6,6] y) {{ {body} }}", axes=[2, 3], **used
+    )
+    x = noise(2, 3, 6, 6)
+    before = evaluated(model, x)
+    equalize.apply(model)
+    np.testing.assert_array_equal(evaluated(model, x), before)
+
+
 def test_a_factor_is_always_positive() -> None:
     # With a negative one LeakyRelu would cut the other side off.
     model = graph(f"{BEFORE} r = LeakyRelu (c) {AFTER.format('r')}")

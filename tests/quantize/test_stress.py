@@ -2,16 +2,20 @@
 
 import importlib.util
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
 import numpy as np
 import pytest
+from tresnet_deploy.calibration import Pictures, reaches
 
 from tresnet_deploy import graph_files
 from tresnet_deploy.contracts import Array, Artifact
 from tresnet_deploy.images import ImageSet, demo_images, sample
+from tresnet_deploy.passes import equalize
 from tresnet_deploy.quantize import QuantizeOptions, quantize
+from tresnet_deploy.quantize.graphs import runtime_session
 
 BENCH = Path(__file__).parents[2] / "bench"
 IMAGES = 400
@@ -68,6 +72,27 @@ def test_stress_changes_no_bit_of_the_float_network(
     stress: ModuleType, stressed: Artifact, images: ImageSet, wanted: Array
 ) -> None:
     np.testing.assert_array_equal(stress.logits(stressed, images), wanted)
+
+
+@pytest.mark.parametrize("measured", [False, True], ids=["by weights", "by images"])
+def test_equalisation_changes_no_bit_of_the_float_network_either(
+    *,
+    stress: ModuleType,
+    stressed: Artifact,
+    images: ImageSet,
+    wanted: Array,
+    tmp_path: Path,
+    measured: bool,
+) -> None:
+    model = graph_files.load(stressed.path)
+    reach = None
+    if measured:
+        data = Pictures(images=sample(images, 8, seed=0), preprocess=stressed.preprocess)
+        reach = reaches(partial(runtime_session, model), equalize.watched(model), data)
+    outcome = equalize.equalize(model, reach)
+    assert outcome.changed > 30
+    levelled = stress.saved(model, stressed, tmp_path / "levelled.onnx")
+    np.testing.assert_array_equal(stress.logits(levelled, images), wanted)
 
 
 @pytest.mark.filterwarnings("default:the converted graph is far")
