@@ -176,3 +176,7 @@ def test_the_recorded_builder_has_only_names_that_tensorrt_11_has(name: str) -> 
     own = {"world", "limits", "profiles", "shapes", "tensor", "data"}  # what is recorded
     mine = {each for each in {*vars(fake), *getattr(fake, "__annotations__", {})} if each[0] != "_"}
     assert mine - own <= known | {"flags"}
+
+
+def test_a_process_whose_parent_has_ended_builds_nothing(tmp_path: Path) -> None:
+    assert child.main([str(tmp_path / "no such request.json"), "1"]) == 1

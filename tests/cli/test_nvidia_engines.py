@@ -54,7 +54,8 @@ def test_an_engine_for_gpus_elsewhere_is_built_as_typed(command: Command, folder
     assert "batch      1 to 8, best at 4" in done.out
     assert "check      built, not run: tresnet.fp16.tensorrt-rtx.engine cannot run here" in done.out
     assert "MiB of memory in its own process" in done.out
-    assert "workspace_mib 512, weight_streaming True" in done.out
+    changed = "compute_capabilities 8.6,8.9, workspace_mib 512, tf32 True, weight_streaming True"
+    assert f"options    profiles 1:1:1,2:4:8, {changed}\n" in done.out
     assert f"next: tresnet-deploy inspect {folder / NAME}" in done.err
     assert "tresnet-deploy benchmark" not in done.err
     settings = artifacts.read(folder / NAME).settings

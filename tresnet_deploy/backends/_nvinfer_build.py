@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import os
 import subprocess
 import sys
 import tempfile
@@ -62,7 +63,7 @@ def _watched(asked: Request, folder: Path, *, title: str, graph: str, timeout_s:
     question = folder / "request.json"
     question.write_bytes(to_json(asked))
     # -P: a folder called tensorrt in the current one must not be taken for the library.
-    command = [sys.executable, "-P", "-m", _CHILD, str(question)]
+    command = [sys.executable, "-P", "-m", _CHILD, str(question), str(os.getpid())]
     with (folder / _WORDS).open("wb") as heard:
         process = subprocess.Popen(  # noqa: S603  this very interpreter and module
             command,

@@ -1,4 +1,4 @@
-"""The building process: ``python -m tresnet_deploy.backends._nvinfer_child REQUEST.json``.
+"""The building process: ``python -m tresnet_deploy.backends._nvinfer_child REQUEST.json PARENT``.
 
 A process of its own for each build, because a build that failed changes the next one in the same
 process, some faults abort the process, and a process has one logger. It answers in a file that
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib
+import os
 import signal
 import sys
 import time
@@ -59,9 +60,13 @@ class _RefusedError(Exception):
 
 
 def main(arguments: list[str]) -> int:
-    """Build as the file named by the first argument asks; the answer says how it went."""
+    """Build as the file named by the first argument asks; the answer says how it went.
+
+    The second argument is the process that waits for it.
+    """
+    if not _dies_with(int(arguments[1])):
+        return 1
     request = from_json(Path(arguments[0]).read_bytes(), Request, name=arguments[0])
-    _die_with_parent()
     reply = build(importlib.import_module(request.runtime), request)
     write_whole(Path(request.reply), to_json(reply))
     return 0
@@ -235,10 +240,14 @@ def _peak_mib() -> int:
     return peaks[0] // _KIB_PER_MIB if peaks else 0
 
 
-def _die_with_parent() -> None:
-    """Ask Linux to end this process with the one that waits for it: nobody else would."""
+def _dies_with(parent: int) -> bool:
+    """Ask Linux to end this process with the one that waits for it: nobody else would.
+
+    False where that one has ended already.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_PARENT_DEATH_SIGNAL, signal.SIGKILL)
+    return os.getppid() == parent
 
 
 if __name__ == "__main__":

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
 
 from tresnet_deploy.build import NOT_RUN
@@ -10,7 +12,9 @@ from tresnet_deploy.cli._inspection_text import facts
 from tresnet_deploy.cli._options import output_suffix
 from tresnet_deploy.contracts import Artifact, Batch, Scalar
 from tresnet_deploy.engines import BuildPlan
+from tresnet_deploy.registry import BACKENDS
 
+_MANY = 5
 _MIB = 2**20
 
 
@@ -25,7 +29,7 @@ def _planned(plan: BuildPlan) -> Iterator[tuple[str, str]]:
     yield "backend", f"{plan.backend}: {plan.reason}"
     yield "precision", plan.precision
     yield "batch", _batch(plan.batch)
-    yield "options", _pairs(plan.options)
+    yield "options", _pairs(plan.options, plan.backend)
     yield "engine", plan.target
 
 
@@ -36,7 +40,7 @@ def next_steps(engine: Artifact, folder: Path) -> Iterator[str]:
         yield f"next: tresnet-deploy compare{where}"
         yield f"      tresnet-deploy benchmark{where}"
         return
-    yield f"next: tresnet-deploy inspect {engine.path}"
+    yield f"next: tresnet-deploy inspect {shlex.quote(str(engine.path))}"
     yield f"      copy {folder} to a machine with such a GPU, and there: tresnet-deploy compare"
 
 
@@ -61,7 +65,7 @@ def _settings(engine: Artifact, reason: str) -> Iterator[tuple[str, str]]:
         for name, value in engine.settings.items()
         if name.startswith(prefix)
     }
-    yield "options", _pairs(options)
+    yield "options", _pairs(options, engine.backend or "")
     yield "check", engine.verified or ""
     yield "took", f"{engine.settings['build.seconds']} s{_peak(engine)}"
     yield "builder", _builder(engine)
@@ -78,12 +82,15 @@ def _batch(batch: Batch) -> str:
     return f"{batch.min} to {batch.max}, best at {batch.opt}"
 
 
-def _pairs(options: Mapping[str, Scalar]) -> str:
-    """Return the options that say something, in words where a number does not."""
-    found = {name: value for name, value in options.items() if value not in ("", None)}
+def _pairs(options: Mapping[str, Scalar], backend: str) -> str:
+    """Return the options, of many only those that were changed, in words where numbers say less."""
+    usual = {field.name: field.default for field in fields(BACKENDS.load(backend).Options)}
+    found = dict(options)
+    if len(found) > _MANY:
+        found = {name: value for name, value in options.items() if value != usual.get(name)}
     if "threads" in found:
         found["threads"] = found["threads"] or "one for each physical core"
-    return ", ".join(f"{name} {value}" for name, value in found.items())
+    return ", ".join(f"{name} {value}" for name, value in found.items()) or "none was changed"
 
 
 def _builder(engine: Artifact) -> str:

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import logging
 import re
+import shlex
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -125,7 +126,7 @@ def output_folder(function: F) -> F:
 
 def output_suffix(folder: Path) -> str:
     """Return what a pasteable next command ends with, so that it finds ``folder``."""
-    return "" if folder == DEFAULT_FOLDER else f" --output {folder}"
+    return "" if folder == DEFAULT_FOLDER else f" --output {shlex.quote(str(folder))}"
 
 
 def overwrite(function: F) -> F:
