@@ -1,3 +1,4 @@
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,35 @@ def test_several_labels_give_map_and_f1(
     for measure in ("mAP", "CF1", "OF1", "AP"):
         assert measure in done.out
     assert "top-1" not in done.out
+
+
+def test_cocos_annotations_serve_as_labels(
+    command: Command, multi_label_classifier: Artifact, labelled_table: Path, tmp_path: Path
+) -> None:
+    images = tmp_path / "val"
+    shutil.copytree(labelled_table, images)
+    rows = [row.split(",") for row in (images / "labels.csv").read_text().splitlines()]
+    (images / "labels.csv").unlink()
+    names = sorted({name for _, *classes in rows for name in classes}, reverse=True)
+    coco = {
+        "images": [{"id": number, "file_name": row[0]} for number, row in enumerate(rows)],
+        "categories": [{"id": 10 * index, "name": name} for index, name in enumerate(names)],
+        "annotations": [
+            {"image_id": number, "category_id": 10 * names.index(name)}
+            for number, row in enumerate(rows)
+            for name in row[1:]
+        ],
+    }
+    (tmp_path / "annotations").mkdir()
+    (tmp_path / "annotations" / "instances_val.json").write_bytes(msgspec.json.encode(coco))
+    found, wanted = (
+        command("evaluate", multi_label_classifier.path, "--images", folder, "--format", "json")
+        for folder in (images, labelled_table)
+    )
+    assert found.code == 0, found.err
+    measured, known = (msgspec.json.decode(each.out) for each in (found, wanted))
+    assert measured["accuracy"] == known["accuracy"]
+    assert measured["classes"] == known["classes"]
 
 
 def test_a_sample_is_spread_over_the_classes(

@@ -1,5 +1,6 @@
 """The command quantize: what it takes, says, writes and refuses."""
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -8,8 +9,9 @@ import click
 import pytest
 
 from tresnet_deploy import artifacts
+from tresnet_deploy.cli._quantize_text import text
 from tresnet_deploy.cli.quantize import command as quantize_command
-from tresnet_deploy.contracts import Artifact
+from tresnet_deploy.contracts import Artifact, FileDigest
 from tresnet_deploy.quantize import QuantizeOptions
 from tresnet_deploy.registry import OBSERVERS
 
@@ -71,6 +73,23 @@ def test_half_precisions_need_no_calibration(
     assert done.code == 0
     assert f"{precision}     100 layers; input and output FP32" in done.out
     assert not (folder / "calibration").exists()
+
+
+def test_fp8_is_calibrated_like_int8(command: Command, folder: Path) -> None:
+    done = command("quantize", "-o", folder, "--precision", "fp8", *SAMPLES)
+    assert done.code == 0
+    assert "FP8      60 layers, 63 activations\n" in done.out
+    assert f"saved: {folder / 'tresnet.fp8.onnx'} (" in done.out
+
+
+def test_what_fp16_cannot_hold_is_told(demo_graph: Artifact) -> None:
+    why = "layer1.0.conv1.conv/Conv reaches 1e+05; FP16 ends at 65504"
+    settings = {"half_layers": 98, "fp32_nodes": 3, "fp32_because": why}
+    parent = FileDigest(name="tresnet.onnx", sha256="0" * 64)
+    made = dataclasses.replace(demo_graph, precision="fp16", settings=settings, parents=(parent,))
+    told = text(made, demo_graph)
+    assert "fp16       98 layers; input and output FP32\n" in told
+    assert f"kept FP32  3 nodes: {why}\n" in told
 
 
 def test_ones_own_images_are_taken_from_the_folder_given(

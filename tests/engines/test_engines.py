@@ -135,6 +135,29 @@ def test_a_half_graph_is_made_once(graph: Artifact) -> None:
     assert made[0].artifact == made[1].artifact
 
 
+def test_an_fp8_graph_is_calibrated_and_reused_like_an_int8_one(graph: Artifact) -> None:
+    made = [
+        converting.converted(
+            graph,
+            graph.path.parent,
+            precision="fp8",
+            images=demo_images("calibration"),
+            options=FEW,
+        )
+        for _ in range(2)
+    ]
+    assert [each.reused for each in made] == [False, True]
+    assert made[0].artifact.path.name == "tresnet.fp8.onnx"
+    with pytest.raises(UsageError, match="exists already"):
+        converting.converted(
+            graph,
+            graph.path.parent,
+            precision="fp8",
+            images=demo_images("calibration"),
+            options=dataclasses.replace(FEW, exclude=("^stem",)),
+        )
+
+
 def test_an_engine_that_is_there_is_refused_before_calibrating(
     graph: Artifact, monkeypatch: pytest.MonkeyPatch
 ) -> None:
