@@ -67,7 +67,7 @@ def from_json(data: bytes, kind: type[T], *, name: str) -> T:
                 hints=("make the file again with this version of tresnet-deploy",),
             )
         return msgspec.convert(found, kind, dec_hook=lambda type_, raw: type_(raw))
-    except (msgspec.MsgspecError, RecursionError) as error:  # JSON can nest without end
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:  # endless nesting
         raise ArtifactError(f"{name} is not a readable {kind.__name__}: {error}") from error
 
 

@@ -102,8 +102,9 @@ def test_another_schema_version_is_named_with_the_one_that_is_read(
         b'{"schema_version": 1}',
         b"[" * 100_000,
         b'{"schema_version": 1, "path": 5}',
+        b'{"schema_version": 1, "path": "\x82"}',
     ],
-    ids=["empty", "binary", "null", "list", "no fields", "deep", "wrong type"],
+    ids=["empty", "binary", "null", "list", "no fields", "deep", "wrong type", "no UTF-8"],
 )
 def test_a_malformed_sidecar_is_one_error_that_names_it(published: Artifact, data: bytes) -> None:
     artifacts.sidecar_of(published.path).write_bytes(data)

@@ -293,6 +293,15 @@ def test_a_graph_that_was_made_anew_is_worth_a_note(make_engine: MakeEngine) -> 
     assert outcome(report, "made from") == "note"
 
 
+@pytest.mark.parametrize("name", ["", "..", ".", "/", "../up", "nul\0byte"])
+def test_a_parent_s_name_never_leads_out_of_the_folder(make_engine: MakeEngine, name: str) -> None:
+    engine = make_engine()
+    edit(engine, lambda fields: (fields["parents"][0].update(name=name), fields.pop("seal")))
+    report = trust.examine(engine.path, machine(ADA))
+    assert outcome(report, "made from") == "note"
+    assert report.rebuild.startswith("tresnet-deploy build-engine --backend ")
+
+
 @pytest.mark.parametrize(
     ("data", "verdict", "words"),
     [

@@ -11,6 +11,7 @@ from tresnet_deploy.errors import ArtifactError, UnavailableError, UsageError
 from tresnet_deploy.inspection.machine import probe
 from tresnet_deploy.inspection.reports import EngineReport, ParentState, Verdict
 from tresnet_deploy.results import ParityReport
+from tresnet_deploy.trust import beside
 
 _MIB: Final = 2**20
 _PARITY_FILE: Final = "parity.json"
@@ -45,8 +46,11 @@ def _layers(artifact: Artifact) -> fusions.FusionReport | None:
 
 def _parent(engine: Path, parent: FileDigest) -> ParentState:
     try:
-        found = artifacts.read(engine.with_name(Path(parent.name).name))
+        path = beside(engine, parent.name)
+        found = None if path is None else artifacts.read(path)
     except (UsageError, UnavailableError):
+        found = None
+    if found is None:
         return ParentState(name=parent.name, sha256=parent.sha256, state="missing")
     return ParentState(
         name=parent.name,

@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from tresnet_deploy import artifacts, folders, seals
+from tresnet_deploy import artifacts, folders, seals, trust
 from tresnet_deploy.contracts import (
     CALIBRATED,
     Artifact,
@@ -84,7 +84,10 @@ def _graph_of(engine: Artifact) -> Artifact:
             hints=("tresnet-deploy build-engine",),
         )
     parent = engine.parents[0]
-    graph = artifacts.read(engine.path.with_name(Path(parent.name).name))
+    place = trust.beside(engine.path, parent.name)
+    if place is None:
+        raise ArtifactError(f"the sidecar of {engine.path} names no graph that it was built from")
+    graph = artifacts.read(place)
     if graph.sha256 != parent.sha256:
         raise ArtifactError(
             f"{graph.path} was made anew after {engine.path.name} was built from it",

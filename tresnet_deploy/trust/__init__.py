@@ -8,6 +8,7 @@ engine is only told by whoever knows the right sha256.
 """
 
 from tresnet_deploy.trust.checking import check_before_loading, examine
+from tresnet_deploy.trust.files import beside
 from tresnet_deploy.trust.headers import PlanHeader, read_header
 from tresnet_deploy.trust.machine import Machine
 from tresnet_deploy.trust.reports import Finding, TrustReport, Verdict
@@ -18,6 +19,7 @@ __all__ = [
     "PlanHeader",
     "TrustReport",
     "Verdict",
+    "beside",
     "check_before_loading",
     "examine",
     "read_header",

@@ -189,7 +189,7 @@ def _link(path: Path) -> TrustReport:
 def _rebuild(artifact: Artifact) -> str:
     """Return the command that builds the engine anew from the graph it was made from."""
     graph = artifact.parents[0].name if artifact.parents else ""
-    place = artifact.path.with_name(Path(graph).name) if graph else None
+    place = files.beside(artifact.path, graph)
     given = f" {place}" if place is not None and place.is_file() else ""
     return (
         f"{_REBUILD}{given} --backend {artifact.backend} --precision {artifact.precision}"

@@ -105,9 +105,8 @@ def _text(version: tuple[int, ...]) -> str:
 def parents_of(artifact: Artifact) -> Iterator[Finding]:
     """Give whether the files that the engine was made from lie beside it, unchanged."""
     for parent in artifact.parents:
-        # Never out of the folder, whatever a sidecar says.
-        path = artifact.path.with_name(Path(parent.name).name)
-        if not path.is_file():
+        path = beside(artifact.path, parent.name)
+        if path is None or not path.is_file():
             detail = f"{parent.name} does not lie beside the engine"
         elif artifacts.sha256_of(path) == parent.sha256:
             yield Finding(check="made from", outcome="ok", detail=f"{parent.name}, unchanged")
@@ -115,6 +114,12 @@ def parents_of(artifact: Artifact) -> Iterator[Finding]:
         else:
             detail = f"{parent.name} has changed since: the engine is of an older one"
         yield Finding(check="made from", outcome="note", detail=detail)
+
+
+def beside(engine: Path, name: str) -> Path | None:
+    """Return where a file called ``name`` lies beside ``engine``, never out of its folder."""
+    plain = Path(name).name
+    return None if plain in ("", "..") or "\0" in plain else engine.with_name(plain)
 
 
 def _own_digest(artifact: Artifact) -> FileDigest:
