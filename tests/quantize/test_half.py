@@ -18,10 +18,11 @@ def test_a_half_network_is_valid_and_near_the_float_one(
     network: Network, images: Array, kind: str, dtype: ir.DataType
 ) -> None:
     model = network(kind)
-    wanted = evaluated(model, images)
+    one = images[:1]  # NumPy takes seconds for it in FP16
+    wanted = evaluated(model, one)
     to_half(model, dtype)
     onnx.checker.check_model(ir.to_proto(model), full_check=True)
-    assert snr_db(evaluated(model, images), wanted) > (50 if dtype == HALVES[0] else 30)
+    assert snr_db(evaluated(model, one), wanted) > (50 if dtype == HALVES[0] else 30)
 
 
 @TYPES
