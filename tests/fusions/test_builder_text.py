@@ -7,9 +7,9 @@ import re
 import pytest
 
 from tresnet_deploy import artifacts, fusions
-from tresnet_deploy.fusions import FusionReport
+from tresnet_deploy.fusions import FusionReport, GraphFacts
 
-from .conftest import facts, golden
+from .conftest import HERE, facts, golden
 
 
 def report(precision: str) -> FusionReport:
@@ -44,6 +44,38 @@ def test_fp16_fuses_convolutions_with_their_activations() -> None:
     assert (found.totals.activated, found.totals.fused) == (2, 2)
     assert origin(found, "activation apart") == []
     assert found.totals.unfused_pairs == 0
+
+
+def test_a_convolution_that_became_a_matrix_product_keeps_its_name() -> None:
+    (kernel,) = (each for each in report("fp16").kernels if each.name == "__myl_FcAdd_myl0_142")
+    assert kernel.origin == ("layer4.0.shortcut.project.conv/Conv",)
+
+
+def test_an_activation_that_no_kernel_names_is_not_called_apart() -> None:
+    """The kernel ``FcAddMulMax`` of a 1x1 convolution computes a leaky ReLU and does not say so."""
+    text = golden("fp16")
+    known = facts(text)
+    more = GraphFacts(
+        operators=known.operators,
+        activations={**known.activations, "layer1.0.conv2.conv/Conv": "silent/LeakyRelu"},
+    )
+    found = fusions.parse(text, more)
+    assert found.of("activation apart") == ()
+    assert found.totals is not None
+    assert (found.totals.activated, found.totals.untold) == (2, 1)
+
+
+def test_convolutions_that_no_kernel_names_are_counted() -> None:
+    text = golden("fp16")
+    known = facts(text)
+    more = GraphFacts(
+        operators={**known.operators, "another/Conv": "Conv"},
+        activations=known.activations,
+    )
+    (before, after) = (fusions.parse(text, each).totals for each in (known, more))
+    assert before is not None
+    assert after is not None
+    assert (before.untold, after.untold) == (0, 1)
 
 
 def test_int8_convolutions_hand_on_float_and_leave_the_activation_to_the_next_kernel() -> None:
@@ -94,7 +126,7 @@ def test_a_helper_on_the_host_is_no_kernel() -> None:
 def test_without_the_graph_activations_are_not_judged_and_the_report_says_so() -> None:
     found = fusions.parse(golden("int8"))
     assert found.totals is not None
-    assert (found.totals.activated, found.totals.fused) == (None, None)
+    assert (found.totals.activated, found.totals.fused, found.totals.untold) == (None, None, None)
     assert found.notes == ("the graph was not at hand: activations are not judged",)
     assert origin(found, "activation apart") == []
     assert found.totals.unfused_pairs == 2  # names of nodes made here end with their operator
@@ -149,3 +181,9 @@ def test_a_text_that_was_cut_off_is_not_available() -> None:
 @pytest.mark.parametrize("junk", ["\0" * 99, "Layers:", "Layers:\n\n", "{", "[]", "Name: x" * 9999])
 def test_junk_is_not_available_and_never_raises(junk: str) -> None:
     assert not fusions.parse(junk).available
+
+
+def test_the_document_explains_each_finding() -> None:
+    text = (HERE.parents[1] / "docs" / "kernels.md").read_text("utf-8")
+    rows = re.findall(r"^\| ([a-z ]+) \| (an? .*) \|$", text, re.MULTILINE)
+    assert dict(rows) == dict(fusions.MEANINGS)

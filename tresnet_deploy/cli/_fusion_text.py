@@ -39,9 +39,10 @@ def fusion_text(report: FusionReport, *, kernels: bool = False) -> str:
 def _facts(report: FusionReport, totals: FusionTotals) -> str:
     extra = ((kind, len(report.of(kind))) for kind in EXTRA)
     listed = _counts((kind, count) for kind, count in extra if count)
+    untold = f"; {totals.untold} nodes not named" if totals.untold else ""
     pairs = {
         "kernels": f"{totals.kernels} ({_counts(totals.kinds.items())})",
-        "activations": f"{totals.fused} of {totals.activated} in the kernel of their convolution",
+        "activations": f"{totals.fused} of {totals.activated} with their convolution{untold}",
         "unfused Q, DQ": str(totals.unfused_pairs),
         "extra kernels": f"{totals.extra_kernels} ({listed})" if listed else "0",
     }

@@ -31,7 +31,9 @@ _TENSOR: Final = re.compile(
     r"\{ Name: (?P<name>.*?), Dimensions: \[(?P<shape>[^\]]*)\], Strides: \[[^\]]*\], "
     r"StrideOrder: \[[^\]]*\], Datatype: (?P<dtype>[^,]+), Format: (?P<format>.*?) \}(?:, |(?=\]))"
 )
-_ORIGIN: Final = re.compile(r"\[ONNX Layer: (.*?)\](?=[\x1e\x1f ]|$)")
+_SEPARATOR: Final = re.compile(r"[\x1e\x1f]|\s(?=\[ONNX Layer: )")
+# What follows the bracket tells what became of the node: ``__gemm_from_conv1x1``.
+_ORIGIN: Final = re.compile(r"\[ONNX Layer: (.*)\]")
 
 
 class UnknownTextError(ValueError):
@@ -73,8 +75,14 @@ def _kernel(line: str, number: int) -> Kernel:
         outputs=_tensors(found["outputs"], number),
         constants=len(_tensors(found["constants"], number)),
         tactic=found["tactic"],
-        origin=tuple(dict.fromkeys(_ORIGIN.findall(found["metadata"]))),
+        origin=origins(found["metadata"]),
     )
+
+
+def origins(metadata: str) -> tuple[str, ...]:
+    """Return the ONNX nodes that a kernel's metadata names, each once."""
+    found = (_ORIGIN.search(part) for part in _SEPARATOR.split(metadata))
+    return tuple(dict.fromkeys(match[1] for match in found if match))
 
 
 def _tensors(text: str, number: int) -> tuple[KernelTensor, ...]:

@@ -7,15 +7,10 @@ made by hand: not run on a GPU yet.
 
 from __future__ import annotations
 
-import re
-from typing import Final
-
 import msgspec
 
-from tresnet_deploy.fusions.builder_text import UnknownTextError
+from tresnet_deploy.fusions.builder_text import UnknownTextError, origins
 from tresnet_deploy.fusions.reports import Kernel, KernelTensor
-
-_ORIGIN: Final = re.compile(r"\[ONNX Layer: (.*?)\](?=[\x1e\x1f ]|$)")
 
 
 class _Tensor(msgspec.Struct):
@@ -68,7 +63,7 @@ def _kernel(layer: _Layer | str) -> Kernel:
         outputs=tuple(map(_tensor, layer.outputs)),
         constants=len(layer.constants),
         tactic=layer.tactic,
-        origin=tuple(dict.fromkeys(_ORIGIN.findall(layer.metadata))),
+        origin=origins(layer.metadata),
     )
 
 

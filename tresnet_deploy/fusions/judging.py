@@ -62,9 +62,10 @@ def _operator(name: str, facts: GraphFacts | None) -> str:
 def findings(kernels: tuple[Kernel, ...], facts: GraphFacts | None) -> Iterator[KernelFinding]:
     """Give all that is to be said, kernel by kernel."""
     computed = main_kernels(kernels)
+    activations = _named_activations(kernels, facts)
     readers = _readers(kernels)
     for kernel in kernels:
-        yield from _of_convolutions(kernel, computed, facts)
+        yield from _of_convolutions(kernel, computed, activations)
         idle = _idle(kernel)
         if idle is not None:
             before = "" if kernel.origin else _next_node(kernel, readers)
@@ -99,12 +100,19 @@ def main_kernels(kernels: tuple[Kernel, ...]) -> dict[str, Kernel]:
     return found
 
 
+def _named_activations(kernels: tuple[Kernel, ...], facts: GraphFacts | None) -> dict[str, str]:
+    """Return the convolutions' own activations, those that some kernel names."""
+    named = {name for kernel in kernels for name in kernel.origin}
+    pairs = facts.activations.items() if facts else ()
+    return {convolution: activation for convolution, activation in pairs if activation in named}
+
+
 def _of_convolutions(
-    kernel: Kernel, computed: dict[str, Kernel], facts: GraphFacts | None
+    kernel: Kernel, computed: dict[str, Kernel], activations: dict[str, str]
 ) -> Iterator[KernelFinding]:
     mine = tuple(name for name in kernel.origin if computed.get(name) is kernel)
     for name in mine:
-        activation = facts.activations.get(name) if facts else None
+        activation = activations.get(name)
         if activation is not None and activation not in kernel.origin:
             yield KernelFinding(
                 kind="activation apart", kernel=kernel.name, origin=(name, activation)
@@ -147,7 +155,8 @@ def totals(
     """Return the report in numbers; host-side helpers without inputs and outputs are no kernels."""
     launched = tuple(kernel for kernel in kernels if kernel.inputs or kernel.outputs)
     convolutions = main_kernels(kernels)
-    activated = [name for name in convolutions if facts is not None and name in facts.activations]
+    named = _named_activations(kernels, facts)
+    activated = [name for name in convolutions if name in named]
     apart = sum(finding.kind == "activation apart" for finding in found)
     pairs = {
         name for finding in found if finding.kind == "quantisation left" for name in finding.origin
@@ -158,6 +167,12 @@ def totals(
         convolutions=len(convolutions),
         activated=None if facts is None else len(activated),
         fused=None if facts is None else len(activated) - apart,
+        untold=None if facts is None else _untold(facts, convolutions, named),
         unfused_pairs=len(pairs),
         extra_kernels=sum(finding.kind in EXTRA for finding in found),
     )
+
+
+def _untold(facts: GraphFacts, convolutions: dict[str, Kernel], activations: dict[str, str]) -> int:
+    in_graph = sum(operator == "Conv" for operator in facts.operators.values())
+    return in_graph - len(convolutions) + len(facts.activations) - len(activations)

@@ -93,8 +93,10 @@ class KernelFinding:
 class FusionTotals:
     """The report in numbers. ``kinds`` counts kernels by the builder's own types of layers.
 
-    ``activated`` are the convolutions that have an activation of their own, ``fused`` those of them
-    that compute it in the same kernel; both None where the graph was not at hand.
+    ``activated`` are the convolutions that have an activation of their own which some kernel names,
+    ``fused`` those of them that compute it in the same kernel. ``untold`` are the convolutions, and
+    the activations of convolutions, that no kernel names: a builder that makes a matrix product of
+    a 1x1 convolution forgets its activation. All three are None where the graph was not at hand.
     ``unfused_pairs`` counts the Q and DQ nodes whose kernel does nothing else.
     """
 
@@ -103,6 +105,7 @@ class FusionTotals:
     convolutions: int
     activated: int | None
     fused: int | None
+    untold: int | None
     unfused_pairs: int
     extra_kernels: int
 

@@ -120,7 +120,8 @@ def _figures(report: FusionReport, totals: FusionTotals) -> Iterator[Figure]:
         yield Figure(
             name="activations fused",
             value=f"{totals.fused} of {totals.activated}",
-            beside="in the kernel of their convolution",
+            beside="in the kernel of their convolution"
+            + (f"; {totals.untold} nodes not named" if totals.untold else ""),
         )
     yield Figure(
         name="unfused Q and DQ",
