@@ -1,4 +1,4 @@
-"""The search on real INT8 graphs of the demo network: what it leaves, and what it does not."""
+"""The search on real INT8 graphs of a small network: what it leaves, and what it does not."""
 
 import dataclasses
 from collections.abc import Callable
@@ -25,9 +25,9 @@ ENGINE = Engine(backend="onnxruntime", options=BACKENDS.load("onnxruntime").Opti
 
 
 @pytest.fixture(scope="module")
-def forms(demo_graph: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Forms:
+def forms(small_graph: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Forms:
     folder = tmp_path_factory.mktemp("forms")
-    return prepare(demo_graph, folder, images=demo_images("calibration"), options=OPTIONS)
+    return prepare(small_graph, folder, images=demo_images("calibration"), options=OPTIONS)
 
 
 @pytest.fixture(scope="module")
@@ -47,13 +47,13 @@ def table(forms: Forms, tmp_path: Path) -> Path:
 
 
 def test_a_mixture_is_judged_as_the_engine_of_the_graph_that_quantize_writes(
-    forms: Forms, images: ImageSet, demo_graph: Artifact, tmp_path: Path
+    forms: Forms, images: ImageSet, small_graph: Artifact, tmp_path: Path
 ) -> None:
     kept = ("layer1.0", "layer2.0")
     judge = Judge(Ground(forms=forms, folder=tmp_path, images=images, engine=None))
     judged = judge(kept)
     written = quantize(
-        demo_graph,
+        small_graph,
         tmp_path / "written.onnx",
         images=demo_images("calibration"),
         options=dataclasses.replace(OPTIONS, exclude=expressions_of(kept)),
@@ -99,7 +99,7 @@ Search = Callable[[Bound], step.Chosen]
 
 @pytest.fixture
 def search(
-    demo_graph: Artifact,
+    small_graph: Artifact,
     images: ImageSet,
     table: Path,
     tmp_path: Path,
@@ -113,7 +113,7 @@ def search(
             bound=bound, backend="onnxruntime", options=ENGINE.options, latency_table=table
         )
         return choose(
-            demo_graph,
+            small_graph,
             tmp_path / "deploy",
             wanted,
             calibration=demo_images("calibration"),
@@ -125,15 +125,15 @@ def search(
 
 
 def test_the_choice_stands_in_the_settings_that_engines_inherit(
-    search: Search, demo_graph: Artifact, tmp_path: Path
+    search: Search, small_graph: Artifact, tmp_path: Path
 ) -> None:
     chosen = search(Bound(kind="min-agreement", share=0.95))
     assert chosen.report.kept is not None
     assert len(chosen.report.kept) == 3
-    source, options = applied(demo_graph, chosen)
+    source, options = applied(small_graph, chosen)
     assert source.settings["mixed.float_blocks"] == " ".join(chosen.report.kept)
     assert source.settings["mixed.bound"] == "top-1 agreement of at least 95 %"
-    assert "3 float: 25.000 ms, agreement 1.0000" in str(source.settings["mixed.curve"])
+    assert "3 float: 8.000 ms, agreement 1.0000" in str(source.settings["mixed.curve"])
     assert options.exclude == expressions_of(chosen.report.kept)
     left = {path.name for path in (tmp_path / "deploy").iterdir()}
     assert left == {"calibration", "sensitivity.json", ".tresnet-deploy.lock"}

@@ -1,4 +1,4 @@
-"""The demo network in its two forms, calibrated once on a few images, and images to judge on."""
+"""The small network in its two forms, calibrated once on a few images, and images to judge on."""
 
 from dataclasses import replace
 
@@ -13,9 +13,9 @@ OPTIONS = QuantizeOptions(samples=32, pad_channels=False)
 
 
 @pytest.fixture(scope="session")
-def forms(demo_graph: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Forms:
+def forms(small_graph: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Forms:
     return prepare(
-        demo_graph,
+        small_graph,
         tmp_path_factory.mktemp("forms"),
         images=demo_images("calibration"),
         options=OPTIONS,

@@ -33,7 +33,7 @@ def scores(model: ir.Model, array: Array) -> Array:
     return found
 
 
-@pytest.mark.parametrize("block", ["stem", "layer2.0", "layer4.2"])
+@pytest.mark.parametrize("block", ["stem", "layer2.0", "layer4.0"])
 def test_a_block_kept_float_gives_what_the_mixed_graph_gives(
     forms: Forms, array: Array, block: str
 ) -> None:
@@ -57,11 +57,11 @@ def test_a_block_kept_float_gives_what_the_mixed_graph_gives(
 
 
 def test_a_mixed_graph_is_the_one_that_quantize_writes(
-    forms: Forms, array: Array, demo_graph: Artifact, tmp_path: Path
+    forms: Forms, array: Array, small_graph: Artifact, tmp_path: Path
 ) -> None:
     kept = ("stem", "layer3.0")
     written = quantize(
-        demo_graph,
+        small_graph,
         tmp_path / "mixed.onnx",
         images=demo_images("calibration"),
         options=replace(OPTIONS, exclude=expressions_of(kept)),
@@ -80,10 +80,10 @@ def test_layers_are_called_as_their_torch_modules(forms: Forms) -> None:
 
 @pytest.fixture(scope="module")
 def report(
-    demo_graph: Artifact, judged: ImageSet, tmp_path_factory: pytest.TempPathFactory
+    small_graph: Artifact, judged: ImageSet, tmp_path_factory: pytest.TempPathFactory
 ) -> SensitivityReport:
     return sensitivity(
-        demo_graph,
+        small_graph,
         tmp_path_factory.mktemp("report"),
         calibration=demo_images("calibration"),
         images=judged,
@@ -95,7 +95,7 @@ def test_every_quantised_block_has_its_effects(report: SensitivityReport, forms:
     assert [each.name for each in report.effects] == [each.name for each in forms.units("block")]
     assert report.images == 8
     assert report.int8_snr_db is not None
-    assert report.int8_snr_db > 10
+    assert report.int8_snr_db > 5
 
 
 def test_one_block_alone_makes_less_noise_than_all(report: SensitivityReport) -> None:
@@ -115,11 +115,11 @@ def test_the_share_of_noise_follows_from_the_two_ratios(report: SensitivityRepor
 
 
 def test_layers_of_one_block_are_measured_alone(
-    demo_graph: Artifact, judged: ImageSet, tmp_path: Path
+    small_graph: Artifact, judged: ImageSet, tmp_path: Path
 ) -> None:
     names = ("layer2.0.conv1.conv", "layer2.0.conv2.conv")
     found = sensitivity(
-        demo_graph,
+        small_graph,
         tmp_path,
         calibration=demo_images("calibration"),
         images=judged,
@@ -135,11 +135,11 @@ def test_layers_of_one_block_are_measured_alone(
 
 
 def test_an_unknown_block_is_named_with_those_that_are_there(
-    demo_graph: Artifact, judged: ImageSet, tmp_path: Path
+    small_graph: Artifact, judged: ImageSet, tmp_path: Path
 ) -> None:
     with pytest.raises(UsageError, match=r"--only names 'layer9\.0'.*there are: stem, layer1\.0"):
         sensitivity(
-            demo_graph,
+            small_graph,
             tmp_path,
             calibration=demo_images("calibration"),
             images=judged,
@@ -157,14 +157,14 @@ def test_a_quantised_graph_is_refused(
 
 
 def test_a_report_is_taken_for_the_same_basis_only(
-    demo_graph: Artifact,
+    small_graph: Artifact,
     judged: ImageSet,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def again(images: ImageSet, only: str = "stem") -> SensitivityReport:
         return sensitivity(
-            demo_graph,
+            small_graph,
             tmp_path,
             calibration=demo_images("calibration"),
             images=images,
@@ -192,7 +192,7 @@ def test_a_report_is_taken_for_the_same_basis_only(
 
 
 def test_an_interrupted_run_leaves_no_report(
-    demo_graph: Artifact, judged: ImageSet, tmp_path: Path
+    small_graph: Artifact, judged: ImageSet, tmp_path: Path
 ) -> None:
     def interrupt(done: int, _total: int | None, what: str) -> None:
         if done and what.startswith("runs"):
@@ -200,7 +200,7 @@ def test_an_interrupted_run_leaves_no_report(
 
     with pytest.raises(KeyboardInterrupt):
         sensitivity(
-            demo_graph,
+            small_graph,
             tmp_path,
             calibration=demo_images("calibration"),
             images=replace(judged, files=judged.files[:2]),
