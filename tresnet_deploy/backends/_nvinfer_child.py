@@ -84,6 +84,7 @@ def build(runtime: ModuleType, request: Request) -> Reply:
         error = str(refusal)
     except OSError as trouble:
         error, number = trouble.strerror or str(trouble), trouble.errno
+        Path(request.engine).unlink(missing_ok=True)  # a full disk has no room for the answer else
     return Reply(
         stage=stage[-1],
         version=runtime.__version__,
