@@ -146,6 +146,22 @@ def test_a_graph_that_the_builder_refuses_is_one_error_with_code_4(command, tmp_
     assert "Traceback" not in done.err
 
 
+@pytest.mark.usefixtures("rtx")
+def test_types_that_meet_are_named_as_the_cause_and_not_the_missing_gpu(
+    command, tmp_path: Path
+) -> None:
+    path = tmp_path / "net.onnx"
+    text = (
+        '<ir_version: 10, opset_import: ["" : 18]> '
+        "net (float[N,4] x, float16[N,4] u) => (float[N,4] y) { [sum] y = Add(x, u) }"
+    )
+    onnx.save(onnx.parser.parse_model(text), path)
+    done = command("inspect", path, "--fused-layers")
+    assert done.code == 4
+    assert "tensors of two types meet" in done.err
+    assert "GPU" not in done.err
+
+
 def test_a_checkpoint_has_no_kernels(command, tmp_path: Path) -> None:
     path = tmp_path / "net.pth"
     path.write_bytes(b"PK\x03\x04")

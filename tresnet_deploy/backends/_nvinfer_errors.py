@@ -16,6 +16,8 @@ _QUOTED: Final = 3  # the first errors say why, those after them what failed bec
 _LONGEST: Final = 300
 # "[graph_jit.cpp::compile::278] Error Code 9: ..." is for NVIDIA's developers.
 _PREFIX: Final = re.compile(r"^(?:\[[^\]]*\] ?)?(?:Error Code:? \d+:? ?)?")
+# Without a driver each complaint about a node ends with this one about CUDA, which is not its cause.
+_AFTERTHOUGHT: Final = re.compile(r"(?<=\S) \[checkMacros\.cpp::catchCudaError[^\n]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +67,7 @@ _MEANINGS: Final = (
         ("tresnet-deploy quantize, which leaves biases in float",),
     ),
     _Meaning(
-        "must be of same type|must have the same type|[Tt]ype mismatch",
+        "must be of same type|must have the same type|[Tt]ype mismatch|In validateTypes at",
         "tensors of two types meet, which a strongly typed network refuses",
         ("tresnet-deploy build-engine --fp16, from the FP32 graph",),
     ),
@@ -99,11 +101,12 @@ _MEANINGS: Final = (
 
 def refusal(reply: Reply, *, runtime: str, graph: str) -> BuildError:
     """Return what went wrong in a build that ended by itself: explained, then quoted."""
-    text = "\n".join((*reply.words, reply.error or ""))  # warnings speak of other things, too
+    words = tuple(_AFTERTHOUGHT.sub("", each) for each in reply.words)
+    text = "\n".join((*words, reply.error or ""))  # warnings speak of other things, too
     known = next((each for each in _MEANINGS if re.search(each.words, text)), None)
     means = known.means if known else reply.error
     return BuildError(
-        f"{runtime} {reply.version} cannot build {graph}: {means}{_quoted(reply.words)}",
+        f"{runtime} {reply.version} cannot build {graph}: {means}{_quoted(words)}",
         hints=known.hints if known else ("tresnet-deploy build-engine -v, for all it says",),
     )
 
