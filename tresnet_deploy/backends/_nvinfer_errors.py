@@ -16,7 +16,7 @@ _QUOTED: Final = 3  # the first errors say why, those after them what failed bec
 _LONGEST: Final = 300
 # "[graph_jit.cpp::compile::278] Error Code 9: ..." is for NVIDIA's developers.
 _PREFIX: Final = re.compile(r"^(?:\[[^\]]*\] ?)?(?:Error Code:? \d+:? ?)?")
-# Without a driver each complaint about a node ends with this one about CUDA, which is not its cause.
+# Without a driver each complaint about a node ends with this one about CUDA: not the cause.
 _AFTERTHOUGHT: Final = re.compile(r"(?<=\S) \[checkMacros\.cpp::catchCudaError[^\n]*")
 
 
