@@ -3,8 +3,8 @@
     python bench/calibration.py [--variants m] [--calibration-samples 128]
 
 For the trained network in the box and for seeded ones: signal-to-noise ratio and top-1 agreement of
-the INT8 graph with the float graph, accuracy where there are labels, and the seconds it took (those
-after the fourth row reuse a calibration table). The trained network is judged on images that were
+the INT8 graph with the float graph, accuracy where there are labels, and the seconds it took (rows
+after the methods reuse a calibration table, but for the equalised one). The trained network is judged on images that were
 not calibrated on; for seeded ones the sample photographs serve both.
 """
 
@@ -67,10 +67,15 @@ def main() -> None:
 
 
 def _candidates(samples: int) -> Iterator[tuple[str, QuantizeOptions]]:
-    """Give each method with the default layers, then each set of layers with the default method."""
+    """Give each method alone, then what may be done beside, and each set of layers."""
     usual = QuantizeOptions(samples=samples)
     for method in OBSERVERS.names():
         yield method, dataclasses.replace(usual, method=method)
+    yield f"{usual.method}, equalized", dataclasses.replace(usual, equalize=True)
+    yield f"{usual.method}, biases corrected", dataclasses.replace(usual, bias_correction=True)
+    yield f"{usual.method}, weights by mse", dataclasses.replace(usual, weights="mse")
+    additions = dataclasses.replace(usual, exclude=("/Add$",))
+    yield f"{usual.method}, skip connections float", additions
     everything = dataclasses.replace(usual, quantize_all=True)
     yield f"{usual.method}, stem float", dataclasses.replace(usual, exclude=("^stem",))
     yield f"{usual.method}, everything", everything

@@ -5,6 +5,7 @@ CAL002  some show one plain colour               CAL007  a range leaves far outl
 CAL003  some are there more than once            CAL008  they are noise, asked for as such
 CAL004  all show one class                       CAL009  other preprocessing makes the float graph
 CAL005  some have no label                               better
+                                                 CAL010  recipes are judged on few images
 CAL101  an activation is NaN or infinite: an error, the others are warnings
 """
 
@@ -106,6 +107,14 @@ def not_finite(tensor: str, images: Sequence[str]) -> QuantizeError:
         f"(images: {', '.join(images)})",
         hints=("check the checkpoint: tresnet-deploy inspect FILE",),
     )
+
+
+def of_held_out(images: int) -> tuple[Finding, ...]:
+    """Return whether recipes that are judged on so many ``images`` are judged by chance."""
+    if images >= FEW_IMAGES:
+        return ()
+    message = f"recipes were judged on only {images} images that were not calibrated on"
+    return (Finding(rule="CAL010", message=message, advice="give a few hundred images in all"),)
 
 
 def listed(names: Sequence[str]) -> str:

@@ -114,3 +114,9 @@ def test_a_sample_in_the_package_may_be_small(folder: Folder) -> None:
     data = folder(10, 20)
     images = dataclasses.replace(data.images, is_sample=True)
     assert notes_of(dataclasses.replace(data, images=images)) == ()
+
+
+def test_cal010_recipes_judged_on_few_images() -> None:
+    (found,) = doctor.of_held_out(10)
+    assert str(found).startswith("CAL010: recipes were judged on only 10 images")
+    assert doctor.of_held_out(32) == ()

@@ -113,6 +113,7 @@ def test_auto_prints_the_recipes_that_it_measured_and_marks_the_one_taken(
     assert len([line for line in lines if line.endswith("  taken")]) == 1
     assert len([line for line in lines if ", equalized" in line]) >= 2
     assert "on 10 images held out" in done.out
+    assert "warning: CAL010: recipes were judged on only 10 images" in done.err
     assert "over 20 images" in done.out
     assert (folder / "tresnet.int8.onnx.choice.json").is_file()
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from tresnet_deploy import artifacts, graph_files
-from tresnet_deploy.calibration import Data, Noise, Pictures, warn
+from tresnet_deploy.calibration import Data, Noise, Pictures, doctor, warn
 from tresnet_deploy.contracts import Artifact, Progress, Scalar, no_progress
 from tresnet_deploy.errors import UsageError
 from tresnet_deploy.images import ImageSet
@@ -101,6 +101,8 @@ def _made(job: Job, sets: Drawn | None) -> tuple[Made, Trials | None]:
         }
         made = dataclasses.replace(made, settings={**made.settings, **measured})
         _log.info("of %d recipes the best is: %s", len(trials.trials), made.recipe)
+        for finding in doctor.of_held_out(trials.images):
+            _log.warning("%s", finding)
         return made, trials
     recipe = job.options.recipe()
     graph = prepared(job, equalized=recipe.equalize)
