@@ -4,8 +4,8 @@
 
 For the trained network in the box and for seeded ones: signal-to-noise ratio and top-1 agreement of
 the INT8 graph with the float graph, accuracy where there are labels, and the seconds it took (rows
-after the methods reuse a calibration table, but for the equalised one). The trained network is judged on images that were
-not calibrated on; for seeded ones the sample photographs serve both.
+after the methods reuse a calibration table, but for the equalised one). The trained network is
+judged on images that were not calibrated on; for seeded ones the sample photographs serve both.
 """
 
 import argparse
