@@ -111,7 +111,7 @@ def test_kernels_that_compute_nothing_are_told_apart() -> None:
 
 
 def test_a_kernel_without_origin_is_placed_by_what_reads_it() -> None:
-    places = [fusions.place_of(each) for each in report("fp16").of("reformat")]
+    places = [fusions.wording.place_of(each) for each in report("fp16").of("reformat")]
     assert places == ["before layer1.0.se/ReduceMean", "before head.pool/ReduceMean"]
 
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from tresnet_deploy import artifacts
 from tresnet_deploy.contracts import Artifact
-from tresnet_deploy.fusions import builder_text, inspector_json, judging
+from tresnet_deploy.fusions import builder_text, inspector_json, judging, wording
 from tresnet_deploy.fusions.graph_facts import GraphFacts, facts_of
 from tresnet_deploy.fusions.reports import (
     EXTRA,
@@ -25,7 +25,6 @@ from tresnet_deploy.fusions.reports import (
     KernelFinding,
     KernelTensor,
 )
-from tresnet_deploy.fusions.wording import computes, place_of
 
 __all__ = [
     "EXTRA",
@@ -38,11 +37,10 @@ __all__ = [
     "KernelFinding",
     "KernelTensor",
     "companion_of",
-    "computes",
     "facts_of",
     "parse",
-    "place_of",
     "read",
+    "wording",
 ]
 
 _SUFFIX: Final = ".layers.json"

@@ -131,6 +131,11 @@ class FusionReport:
         """Whether the kernels are known."""
         return self.totals is not None
 
+    @property
+    def launched(self) -> tuple[Kernel, ...]:
+        """The kernels without the helpers on the host, which read and write nothing."""
+        return tuple(kernel for kernel in self.kernels if kernel.inputs or kernel.outputs)
+
     def of(self, kind: FindingKind) -> tuple[KernelFinding, ...]:
         """Return the findings of one kind."""
         return tuple(finding for finding in self.findings if finding.kind == kind)

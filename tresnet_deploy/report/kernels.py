@@ -8,13 +8,11 @@ from typing import Final
 
 from tresnet_deploy.fusions import (
     EXTRA,
-    MEANINGS,
     FindingKind,
     FusionReport,
     FusionTotals,
     Kernel,
-    computes,
-    place_of,
+    wording,
 )
 from tresnet_deploy.report.charts import Kind
 from tresnet_deploy.report.data import FusedEngine, ReportData
@@ -87,50 +85,54 @@ def _view(engine: FusedEngine) -> KernelsView:
     totals = report.totals
     if totals is None:
         return KernelsView(engine=engine.name, source=report.source, reason=report.reason)
-    launched = tuple(kernel for kernel in report.kernels if kernel.inputs or kernel.outputs)
-    found: dict[str, FindingKind] = {}
-    for finding in report.findings:
-        found.setdefault(finding.kernel, finding.kind)
+    marks = wording.marks(report)
     return KernelsView(
         engine=engine.name,
         source=report.source,
         reason="",
         said=f"{totals.kernels} kernels in order, {totals.extra_kernels} of them compute nothing",
         figures=tuple(_figures(report, totals)),
-        cells=tuple(_cells(launched, found)),
-        findings=tuple(_findings(report)),
+        cells=tuple(_cells(report.launched, marks)),
+        findings=tuple(
+            FindingRow(
+                name=group.kind,
+                count=group.count,
+                meaning=group.meaning,
+                places=group.shown(_SHOWN_PLACES),
+            )
+            for group in wording.groups(report)
+        ),
         rows=tuple(
             KernelRow(
                 number=number,
                 kind=kernel.kind,
                 types=_types(kernel),
-                computes=computes(kernel),
-                finding=found.get(kernel.name, ""),
+                computes=wording.computes(kernel),
+                finding=marks.get(kernel.name, ""),
             )
-            for number, kernel in enumerate(launched, 1)
+            for number, kernel in enumerate(report.launched, 1)
         ),
         notes=report.notes,
     )
 
 
 def _figures(report: FusionReport, totals: FusionTotals) -> Iterator[Figure]:
-    kinds = ", ".join(f"{name} {count}" for name, count in totals.kinds.items())
-    yield Figure(name="kernels", value=str(totals.kernels), beside=kinds)
+    yield Figure(name="kernels", value=str(totals.kernels), beside=wording.kinds(totals))
     if totals.activated is not None:
+        untold = f"; {totals.untold} nodes not named" if totals.untold else ""
         yield Figure(
             name="activations fused",
             value=f"{totals.fused} of {totals.activated}",
-            beside="in the kernel of their convolution"
-            + (f"; {totals.untold} nodes not named" if totals.untold else ""),
+            beside=f"in the kernel of their convolution{untold}",
         )
     yield Figure(
         name="unfused Q and DQ",
         value=str(totals.unfused_pairs),
         beside="in kernels that do nothing else",
     )
-    extra = ((kind, len(report.of(kind))) for kind in EXTRA)
-    listed = ", ".join(f"{kind} {count}" for kind, count in extra if count)
-    yield Figure(name="extra kernels", value=str(totals.extra_kernels), beside=listed)
+    yield Figure(
+        name="extra kernels", value=str(totals.extra_kernels), beside=wording.extras(report)
+    )
 
 
 def _cells(kernels: tuple[Kernel, ...], found: dict[str, FindingKind]) -> Iterator[Cell]:
@@ -141,7 +143,8 @@ def _cells(kernels: tuple[Kernel, ...], found: dict[str, FindingKind]) -> Iterat
             at=round(index * width, 3),
             width=round(width, 3),
             kind=_kind(kernel, finding),
-            said=f"{computes(kernel)}: {_types(kernel)}" + (f", {finding}" if finding else ""),
+            said=f"{wording.computes(kernel)}: {_types(kernel)}"
+            + (f", {finding}" if finding else ""),
         )
 
 
@@ -156,17 +159,3 @@ def _kind(kernel: Kernel, finding: FindingKind | None) -> Kind:
 
 def _types(kernel: Kernel) -> str:
     return f"{' + '.join(kernel.reads)} → {' + '.join(kernel.writes)}"
-
-
-def _findings(report: FusionReport) -> Iterator[FindingRow]:
-    for kind, meaning in MEANINGS.items():
-        found = report.of(kind)
-        if found:
-            places = list(dict.fromkeys(place_of(finding) for finding in found))
-            more = ", …" if len(places) > _SHOWN_PLACES else ""
-            yield FindingRow(
-                name=kind,
-                count=len(found),
-                meaning=meaning,
-                places=", ".join(places[:_SHOWN_PLACES]) + more,
-            )
