@@ -173,6 +173,16 @@ def test_a_manifest_that_uses_what_it_does_not_vouch_for_is_refused(
         manifest.read(own_bundle)
 
 
+@pytest.mark.parametrize("batch", [(0, 1, 2), (2, 1, 4), (1, 5, 4), (-1, -1, -1)])
+def test_a_manifest_with_impossible_batches_is_refused(
+    own_bundle: Path, batch: tuple[int, int, int]
+) -> None:
+    sizes = dict(zip(("min", "opt", "max"), batch, strict=True))
+    rewrite(own_bundle, lambda fields: fields.update(batch=sizes))
+    with pytest.raises(ArtifactError, match="do not rise from 1"):
+        manifest.read(own_bundle)
+
+
 @pytest.mark.parametrize(
     "data", [b"", b"[]", b"{", b'{"schema_version": 1}', b'{"schema_version": 9}']
 )

@@ -10,7 +10,8 @@ from tresnet_deploy import artifacts, gpus, packaging, parity, trust
 from tresnet_deploy.contracts import Artifact, FileDigest
 from tresnet_deploy.errors import ArtifactError, ImageError, UnavailableError, UsageError
 from tresnet_deploy.images import demo_images, sample
-from tresnet_deploy.packaging import Wish, manifest
+from tresnet_deploy.packaging import Wish, manifest, rebuilding
+from tresnet_deploy.registry import BACKENDS
 
 from .conftest import BATCH
 
@@ -90,6 +91,7 @@ def test_an_engine_for_gpus_elsewhere_is_built_checked_and_not_compared(
 ) -> None:
     pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
     done = packaging.rebuild(bundle, tmp_path, Wish(backend="tensorrt-rtx"))
+    assert done.engine.backend == "tensorrt-rtx"
     assert done.parity is None
     assert done.not_compared is not None
     assert "tensorrt-rtx builds here and does not run" in done.not_compared
@@ -133,6 +135,15 @@ def test_a_wish_that_cannot_be_met_is_told_before_the_build(
     with pytest.raises(error, match=words):
         packaging.rebuild(bare, tmp_path, wish)
     assert not list(tmp_path.glob("*.xml"))
+
+
+def test_a_bundle_does_not_choose_which_files_are_written_here(bare: Path) -> None:
+    pytest.importorskip("tensorrt_rtx", reason="TensorRT-RTX is not installed")
+    packed = dataclasses.replace(
+        manifest.read(bare), backend="tensorrt-rtx", options={"runtime_cache": "/etc/passwd"}
+    )
+    options = rebuilding._options(packed, "tensorrt-rtx", {})
+    assert options == BACKENDS.load("tensorrt-rtx").options_for("int8")
 
 
 def test_a_damaged_bundle_builds_nothing(bare: Path, tmp_path: Path) -> None:

@@ -156,11 +156,12 @@ def travelling(artifact: Artifact) -> bytes:
 def _options_of(engine: Artifact) -> dict[str, Scalar]:
     """Return the backend's own options, by the names that ``--option`` knows them by."""
     prefix = f"{engine.backend}."
-    return {
+    found = {
         name.removeprefix(prefix): value
         for name, value in engine.settings.items()
         if name.startswith(prefix)
     }
+    return {name: value for name, value in found.items() if name not in manifest.LOCAL_OPTIONS}
 
 
 def _table(graph: Artifact, folder: Path, notes: list[str]) -> str | None:

@@ -13,6 +13,10 @@ from tresnet_deploy.errors import ArtifactError, UsageError
 from tresnet_deploy.inspection import Verdict
 
 NAME: Final = "bundle.json"
+LOCAL_OPTIONS: Final = ("timing_cache", "runtime_cache")
+"""Options that name files of one machine: they do not travel, and a bundle that has them anyway
+must not choose what is written here."""
+
 _MAX_BYTES: Final = 16 << 20  # of thousands of images; a manifest of more is none of ours
 
 
@@ -73,19 +77,24 @@ def read(folder: Path) -> BundleManifest:
             f"{path} was edited after the bundle was packed, so nothing in it can be trusted",
             hints=("pack it again: tresnet-deploy package --format bundle --overwrite",),
         )
-    _check_names(manifest, path)
+    _check_fields(manifest, path)
     for digest in manifest.files:
         _check(digest, folder)
     return manifest
 
 
-def _check_names(manifest: BundleManifest, path: Path) -> None:
-    """Refuse a manifest that uses a file whose hash it does not give."""
+def _check_fields(manifest: BundleManifest, path: Path) -> None:
+    """Refuse a manifest that uses a file whose hash it does not give, or makes no sense."""
     known = {digest.name for digest in manifest.files}
     used = (manifest.graph, f"{manifest.graph}.json", manifest.table, manifest.weights)
     for name in used:
         if name is not None and name not in known:
             raise ArtifactError(f"{path} uses {name!r} and gives no sha256 of it")
+    batch = manifest.batch
+    if not 1 <= batch.min <= batch.opt <= batch.max:
+        raise ArtifactError(
+            f"{path} has the batches {batch.min}:{batch.opt}:{batch.max}, which do not rise from 1"
+        )
     if manifest.images is not None and not is_inside(manifest.images):
         raise ArtifactError(f"{path} names {manifest.images!r}, which lies outside the bundle")
 

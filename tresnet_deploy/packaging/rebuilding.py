@@ -146,7 +146,11 @@ def _differs(path: Path, sha256: str) -> bool:
 def _options(packed: BundleManifest, backend: str, asked: Mapping[str, str]) -> object:
     """Return the recorded options where they belong to ``backend``, changed by ``asked``."""
     recorded = packed.options if backend == packed.backend else {}
-    given = {name: str(value) for name, value in recorded.items() if value is not None}
+    given = {
+        name: str(value)
+        for name, value in recorded.items()
+        if value is not None and name not in manifest.LOCAL_OPTIONS
+    }
     module = build.backend_for(backend, packed.precision)
     options: object = build.options_from(module, packed.precision, {**given, **asked})
     return options
