@@ -19,7 +19,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
 
-import numpy as np
 from tensorrt_surface import load
 from tresnet_deploy.plugins.kernels import nvrtc, plans
 from tresnet_deploy.plugins.tensorrt_registration import quick, version_3
@@ -117,7 +116,7 @@ def expressions(*sizes: int | str) -> list[Expression]:
 
 
 def embed(
-    trt: ModuleType, lib: ModuleType, name: str, attribute: dict[str, int], tensors: list[Any]
+    trt: ModuleType, lib: ModuleType, name: str, attribute: dict[str, float], tensors: list[Any]
 ) -> str:
     """Let TensorRT's AOT template ask for a kernel as a build does; return what it was given."""
     template = importlib.import_module(f"{trt.__name__}.plugin._plugin_class")._TemplateAOTPlugin
@@ -170,18 +169,22 @@ def embed_all(trt: ModuleType, lib: ModuleType) -> None:
                 (None, described(trt, kind, form, "batch", 76, 28, 28)),
             ]
             print(embed(trt, lib, "BlurPool2d", {"group": 76}, tensors))
+    leaky = {"alpha": 0.5, "group": 76}
+    print(embed(trt, lib, "LeakyBlurPool2d", leaky, tensors))
 
 
 def check_version_3(trt: ModuleType) -> None:
     """Make the ``IPluginV3`` classes over TensorRT's own interfaces, and ask them."""
-    for operator, value in zip(version_3.OPERATORS, (4, 76), strict=True):
+    values = {"blocksize": 4, "group": 76, "alpha": 0.5}
+    for operator in version_3.OPERATORS:
         creator = version_3.creator_class(trt, operator)()
         assert isinstance(creator, trt.IPluginCreatorV3One)
-        field = trt.PluginField(
-            operator.attribute, np.array([value], np.int32), trt.PluginFieldType.INT32
-        )
+        fields = [
+            version_3.field(trt, name, kind, values=(values[name],))
+            for name, kind in operator.attributes
+        ]
         plugin = creator.create_plugin(
-            operator.name, trt.PluginFieldCollection([field]), trt.TensorRTPhase.BUILD
+            operator.name, trt.PluginFieldCollection(fields), trt.TensorRTPhase.BUILD
         )
         copy = plugin.clone()
         assert isinstance(copy, trt.IPluginV3OneBuild)
@@ -189,7 +192,8 @@ def check_version_3(trt: ModuleType) -> None:
         tensors = [described(trt, "HALF", "LINEAR", *shape)] * (operator.inputs + 1)
         for position in range(len(tensors)):
             assert copy.supports_format_combination(position, tensors, operator.inputs)
-        assert len(copy.get_fields_to_serialize()) == 1
+        assert len(copy.get_fields_to_serialize()) == len(operator.attributes)
+        assert copy.values == {name: values[name] for name, _ in operator.attributes}
         print(f"IPluginV3 {operator.name}: made, cloned and asked")
 
 

@@ -88,6 +88,20 @@ def _folded_in(padded: Array, axis: int) -> Array:
 def onnx_function(opset: int) -> ir.Function:
     """Return the operator's meaning in standard operators of ``opset``: reflect Pad and Conv."""
     x, filter_ = ir.Value(name="x"), ir.Value(name="filter")
+    nodes = blur_nodes(x, filter_)
+    graph = ir.Graph(
+        [x, filter_],
+        nodes[-1].outputs,
+        nodes=nodes,
+        opset_imports={"": opset},
+        name=OP_TYPE,
+    )
+    parameters = [ir.Attr("group", ir.AttributeType.INT, None)]
+    return ir.Function(DOMAIN, OP_TYPE, graph=graph, attributes=parameters)
+
+
+def blur_nodes(x: ir.Value, filter_: ir.Value) -> tuple[ir.Node, ...]:
+    """Return the nodes that blur ``x``; the last one's output is called y."""
     pads = ir.node("Constant", [], attributes={"value": ir.tensor(np.array(_PADS, np.int64))})
     padded = ir.node("Pad", [x, pads.outputs[0]], attributes={"mode": "reflect"})
     conv = ir.node(
@@ -100,12 +114,4 @@ def onnx_function(opset: int) -> ir.Function:
     )
     for node, name in ((pads, "pads"), (padded, "padded"), (conv, "y")):
         node.outputs[0].name = name
-    graph = ir.Graph(
-        [x, filter_],
-        [conv.outputs[0]],
-        nodes=[pads, padded, conv],
-        opset_imports={"": opset},
-        name=OP_TYPE,
-    )
-    parameters = [ir.Attr("group", ir.AttributeType.INT, None)]
-    return ir.Function(DOMAIN, OP_TYPE, graph=graph, attributes=parameters)
+    return pads, padded, conv

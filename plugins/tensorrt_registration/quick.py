@@ -19,7 +19,7 @@ from .. import DOMAIN
 from ..kernels import driver, nvrtc
 from ..kernels.plans import THREADS, Launch
 from . import tensors
-from .tensors import BLUR_POOL, SPACE_TO_DEPTH
+from .tensors import BLUR_POOL, LEAKY_BLUR_POOL, SPACE_TO_DEPTH
 
 _Function = Callable[..., Any]
 _ID: Final = f"{DOMAIN}::{{}}"
@@ -29,7 +29,8 @@ def register(trtp: ModuleType, *, capability: int) -> tuple[str, ...]:
     """Register all operators with ``tensorrt.plugin``, for a GPU of ``capability``."""
     _register_space_to_depth(trtp, capability)
     _register_blur_pool(trtp, capability)
-    return SPACE_TO_DEPTH, BLUR_POOL
+    _register_leaky_blur_pool(trtp, capability)
+    return SPACE_TO_DEPTH, BLUR_POOL, LEAKY_BLUR_POOL
 
 
 def _register_space_to_depth(trtp: ModuleType, capability: int) -> None:
@@ -52,7 +53,8 @@ def _register_space_to_depth(trtp: ModuleType, capability: int) -> None:
         plan = tensors.space_to_depth_plan((n, c, h, w), element, blocksize, width=w)
         driver.launch(plan, [x.data_ptr, outputs[0].data_ptr], stream=stream)
 
-    _decorate(trtp, SPACE_TO_DEPTH, ("x",), (describe, autotune, aot, jit))
+    functions = (describe, autotune, aot, jit)
+    _decorate(trtp, SPACE_TO_DEPTH, ("x",), {"blocksize": int}, functions)
 
 
 def _register_blur_pool(trtp: ModuleType, capability: int) -> None:
@@ -63,28 +65,60 @@ def _register_blur_pool(trtp: ModuleType, capability: int) -> None:
         return _combinations(trtp, BLUR_POOL, x, inputs=2)
 
     def aot(x: Any, taps: Any, group: int, outputs: Any, tactic: int) -> Any:
-        plan = tensors.blur_plan(
-            _symbolic(x),
-            tensors.element_of(x.dtype),
-            x.format.name,
-            width=_constant(x.shape_expr[3]),
-            channels=_constant(x.shape_expr[1]),
-        )
-        return _embedded(trtp, plan, capability)
+        return _embedded(trtp, _symbolic_blur(x, slope=1.0), capability)
 
     def jit(x: Any, taps: Any, group: int, outputs: Any, stream: int) -> None:
-        n, c, h, w = x.shape
-        element = tensors.element_of(x.dtype)
-        plan = tensors.blur_plan((n, c, h, w), element, x.format.name, width=w, channels=c)
-        driver.launch(plan, [x.data_ptr, taps.data_ptr, outputs[0].data_ptr], stream=stream)
+        _launch_blur(x, taps, outputs[0], stream, slope=1.0)
 
-    _decorate(trtp, BLUR_POOL, ("x", "taps"), (describe, autotune, aot, jit))
+    functions = (describe, autotune, aot, jit)
+    _decorate(trtp, BLUR_POOL, ("x", "taps"), {"group": int}, functions)
+
+
+def _register_leaky_blur_pool(trtp: ModuleType, capability: int) -> None:
+    def describe(x: Any, taps: Any, alpha: float, group: int) -> Any:
+        return trtp.from_shape_expr(tensors.blurred_shape(_symbolic(x)), x.dtype)
+
+    def autotune(x: Any, taps: Any, alpha: float, group: int, outputs: Any) -> Any:
+        return _combinations(trtp, LEAKY_BLUR_POOL, x, inputs=2)
+
+    def aot(  # noqa: PLR0917  (TensorRT's own list, as in jit)
+        x: Any, taps: Any, alpha: float, group: int, outputs: Any, tactic: int
+    ) -> Any:
+        return _embedded(trtp, _symbolic_blur(x, slope=alpha), capability)
+
+    def jit(  # noqa: PLR0917
+        x: Any, taps: Any, alpha: float, group: int, outputs: Any, stream: int
+    ) -> None:
+        _launch_blur(x, taps, outputs[0], stream, slope=alpha)
+
+    functions = (describe, autotune, aot, jit)
+    _decorate(trtp, LEAKY_BLUR_POOL, ("x", "taps"), {"alpha": float, "group": int}, functions)
+
+
+def _symbolic_blur(x: Any, *, slope: float) -> Launch[Any]:
+    """Plan the blur of a tensor whose sizes may be open."""
+    return tensors.blur_plan(
+        _symbolic(x),
+        tensors.element_of(x.dtype),
+        x.format.name,
+        width=_constant(x.shape_expr[3]),
+        channels=_constant(x.shape_expr[1]),
+        slope=slope,
+    )
+
+
+def _launch_blur(x: Any, taps: Any, y: Any, stream: int, *, slope: float) -> None:
+    n, c, h, w = x.shape
+    element = tensors.element_of(x.dtype)
+    plan = tensors.blur_plan((n, c, h, w), element, x.format.name, width=w, channels=c, slope=slope)
+    driver.launch(plan, [x.data_ptr, taps.data_ptr, y.data_ptr], stream=stream)
 
 
 def _decorate(
     trtp: ModuleType,
     name: str,
     inputs: tuple[str, ...],
+    attributes: dict[str, type],
     functions: tuple[_Function, _Function, _Function, _Function],
 ) -> None:
     """Annotate the functions with the classes of ``trtp`` and hand them over."""
@@ -92,7 +126,6 @@ def _decorate(
     described = dict.fromkeys(inputs, trtp.TensorDesc)
     several = {"outputs": tuple[trtp.TensorDesc]}  # type: ignore[name-defined]
     kernel = tuple[str, str, trtp.KernelLaunchParams, trtp.SymIntExprs]  # type: ignore[name-defined]
-    attributes = {key: int for key in describe.__annotations__ if key in ("blocksize", "group")}
 
     describe.__annotations__ = {**described, **attributes, "return": trtp.TensorDesc}
     autotune.__annotations__ = {

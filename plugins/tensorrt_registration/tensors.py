@@ -14,6 +14,7 @@ from ..kernels.plans import ElementType, Launch, MemoryLayout, S
 
 SPACE_TO_DEPTH: Final = "SpaceToDepth"
 BLUR_POOL: Final = "BlurPool2d"
+LEAKY_BLUR_POOL: Final = "LeakyBlurPool2d"
 
 LINEAR: Final = "LINEAR"
 _CHANNELS_LAST: Final[dict[ElementType, str]] = {
@@ -97,17 +98,18 @@ def blur_plan(
     *,
     width: int | None,
     channels: int | None,
+    slope: float = 1.0,
 ) -> Launch[S]:
     """Plan a blur; ``width`` and ``channels`` are None where the build leaves them open."""
     if memory_format == LINEAR:
         pack = plans.blur_pack("nchw", element, width)
-        return plans.blur_pool(shape, element, pack=pack)
+        return plans.blur_pool(shape, element, pack=pack, slope=slope)
     layout: MemoryLayout = "nhwc"
     step = _PITCH_STEP[memory_format]
     pitch = (shape[1] + (step - 1)) // step * step
     known = None if channels is None else -(-channels // step) * step
     pack = plans.blur_pack(layout, element, known)
-    return plans.blur_pool(shape, element, layout=layout, pack=pack, pitch=pitch)
+    return plans.blur_pool(shape, element, layout=layout, pack=pack, pitch=pitch, slope=slope)
 
 
 def space_to_depth_plan(

@@ -18,24 +18,27 @@ from .. import DOMAIN
 from ..kernels import driver
 from ..kernels.plans import Launch
 from . import tensors
-from .tensors import BLUR_POOL, LINEAR, SPACE_TO_DEPTH
+from .tensors import BLUR_POOL, LEAKY_BLUR_POOL, LINEAR, SPACE_TO_DEPTH
 
 _VERSION: Final = "1"
 
 
 @dataclass(frozen=True, slots=True)
 class _Operator:
-    """Name, number of inputs, and the one attribute of its nodes."""
+    """Name, number of inputs, and the attributes of its nodes with their types."""
 
     name: str
     inputs: int
-    attribute: str
+    attributes: tuple[tuple[str, type[int | float]], ...]
 
 
 OPERATORS: Final = (
-    _Operator(SPACE_TO_DEPTH, inputs=1, attribute="blocksize"),
-    _Operator(BLUR_POOL, inputs=2, attribute="group"),
+    _Operator(SPACE_TO_DEPTH, inputs=1, attributes=(("blocksize", int),)),
+    _Operator(BLUR_POOL, inputs=2, attributes=(("group", int),)),
+    _Operator(LEAKY_BLUR_POOL, inputs=2, attributes=(("alpha", float), ("group", int))),
 )
+
+_Values = dict[str, int | float]
 
 
 def register(trt: ModuleType) -> tuple[str, ...]:
@@ -57,20 +60,18 @@ def creator_class(trt: ModuleType, operator: _Operator) -> type:
             self.name = operator.name
             self.plugin_namespace = DOMAIN
             self.plugin_version = _VERSION
-            field = trt.PluginField(
-                operator.attribute, np.array([], np.int32), trt.PluginFieldType.INT32
-            )
-            self.field_names = trt.PluginFieldCollection([field])
+            fields = [field(trt, *attribute, values=()) for attribute in operator.attributes]
+            self.field_names = trt.PluginFieldCollection(fields)
 
         def create_plugin(self, name: str, fields: Any, phase: Any) -> Any:
-            values = {field.name: int(field.data[0]) for field in fields}
-            return plugin(values[operator.attribute])
+            given = {field.name: field.data[0] for field in fields}
+            return plugin({name: kind(given[name]) for name, kind in operator.attributes})
 
     return Creator
 
 
 def plugin_class(trt: ModuleType, operator: _Operator) -> type:
-    """Return the plugin's class; an instance holds the attribute's value."""
+    """Return the plugin's class; an instance holds the attributes' values."""
     interfaces = (
         trt.IPluginV3,
         trt.IPluginV3OneCore,
@@ -88,10 +89,10 @@ class Behaviour:
     runtime: ModuleType
     interfaces: tuple[type, ...]
 
-    def __init__(self, value: int) -> None:
+    def __init__(self, values: _Values) -> None:
         for interface in self.interfaces:
             interface.__init__(self)  # type: ignore[misc]  # pybind11 wants each one called
-        self.value = value
+        self.values = values
         self.num_outputs = 1
         self.plugin_name = self.operator.name
         self.plugin_namespace = DOMAIN
@@ -107,15 +108,15 @@ class Behaviour:
 
     def get_output_shapes(self, inputs: Any, shape_inputs: Any, builder: Any) -> list[Any]:
         """Return the output's symbolic sizes."""
-        return [_output_shape(self.runtime, self.operator, inputs[0], self.value, builder)]
+        return [_output_shape(self.runtime, self.operator, inputs[0], self.values, builder)]
 
     def get_fields_to_serialize(self) -> Any:
-        """Return the attribute, which the engine keeps."""
-        value = np.array([self.value], np.int32)
-        field = self.runtime.PluginField(
-            self.operator.attribute, value, self.runtime.PluginFieldType.INT32
-        )
-        return self.runtime.PluginFieldCollection([field])
+        """Return the attributes, which the engine keeps."""
+        fields = [
+            field(self.runtime, name, kind, values=(self.values[name],))
+            for name, kind in self.operator.attributes
+        ]
+        return self.runtime.PluginFieldCollection(fields)
 
     def configure_plugin(self, inputs: Any, outputs: Any) -> None:
         """Keep nothing: enqueue gets the same descriptions."""
@@ -137,7 +138,7 @@ class Behaviour:
         stream: int,
     ) -> None:
         """Queue the kernel."""
-        plan = _plan(self.operator, input_desc[0], self.value)
+        plan = _plan(self.operator, input_desc[0], self.values)
         driver.launch(plan, [*inputs, outputs[0]], stream=stream)
 
     def attach_to_context(self, context: Any) -> Any:
@@ -149,7 +150,7 @@ class Behaviour:
 
     def clone(self) -> Any:
         """Return an equal plugin."""
-        copy = type(self)(self.value)
+        copy = type(self)(self.values)
         copy.__dict__.update(self.__dict__)
         return copy
 
@@ -170,15 +171,28 @@ def _supported(operator: _Operator, position: int, descriptions: list[Any]) -> b
     return bool(this.format.name == LINEAR if is_filter else this.format == x.format)
 
 
-def _plan(operator: _Operator, x: Any, value: int) -> Launch[int]:
+def field(
+    trt: ModuleType, name: str, kind: type[int | float], *, values: tuple[int | float, ...]
+) -> Any:
+    """Return an attribute as TensorRT holds it; no values for a declaration."""
+    if kind is int:
+        return trt.PluginField(name, np.array(values, np.int32), trt.PluginFieldType.INT32)
+    return trt.PluginField(name, np.array(values, np.float32), trt.PluginFieldType.FLOAT32)
+
+
+def _plan(operator: _Operator, x: Any, values: _Values) -> Launch[int]:
     n, c, h, w = x.dims
     element = tensors.element_of(x.type)
     if operator.name == SPACE_TO_DEPTH:
-        return tensors.space_to_depth_plan((n, c, h, w), element, value, width=w)
-    return tensors.blur_plan((n, c, h, w), element, x.format.name, width=w, channels=c)
+        block = int(values["blocksize"])
+        return tensors.space_to_depth_plan((n, c, h, w), element, block, width=w)
+    slope = values.get("alpha", 1.0)
+    return tensors.blur_plan((n, c, h, w), element, x.format.name, width=w, channels=c, slope=slope)
 
 
-def _output_shape(trt: ModuleType, operator: _Operator, x: Any, value: int, builder: Any) -> Any:
+def _output_shape(
+    trt: ModuleType, operator: _Operator, x: Any, values: _Values, builder: Any
+) -> Any:
     """Return symbolic sizes by the arithmetic of TensorRT's expression builder."""
     operation = trt.DimensionOperation
 
@@ -187,9 +201,10 @@ def _output_shape(trt: ModuleType, operator: _Operator, x: Any, value: int, buil
 
     result = trt.DimsExprs(x)
     if operator.name == SPACE_TO_DEPTH:
-        result[1] = apply(operation.PROD, x[1], value * value)
-        result[2] = apply(operation.FLOOR_DIV, x[2], value)
-        result[3] = apply(operation.FLOOR_DIV, x[3], value)
+        block = int(values["blocksize"])
+        result[1] = apply(operation.PROD, x[1], block * block)
+        result[2] = apply(operation.FLOOR_DIV, x[2], block)
+        result[3] = apply(operation.FLOOR_DIV, x[3], block)
     else:
         result[2] = apply(operation.CEIL_DIV, x[2], 2)
         result[3] = apply(operation.CEIL_DIV, x[3], 2)

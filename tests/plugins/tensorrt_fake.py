@@ -218,7 +218,7 @@ def runtime(monkeypatch: pytest.MonkeyPatch, *, quick: bool = True, plugins: boo
         "DimsExprs": list,
         "PluginField": PluginField,
         "PluginFieldCollection": list,
-        "PluginFieldType": SimpleNamespace(INT32="INT32"),
+        "PluginFieldType": SimpleNamespace(INT32="INT32", FLOAT32="FLOAT32"),
         "get_plugin_registry": lambda: registry,
     }
     for name, member in members.items():

@@ -8,7 +8,7 @@ import pytest
 import torch
 from onnx.reference import ReferenceEvaluator
 from torch.nn import functional as F
-from tresnet_deploy.plugins import DOMAIN, VERSION, blur_pool, space_to_depth
+from tresnet_deploy.plugins import DOMAIN, VERSION, blur_pool, leaky_blur_pool, space_to_depth
 
 from tresnet.layers import BlurPool2d, SpaceToDepth
 from tresnet_deploy.backends.onnxruntime import session_of
@@ -25,7 +25,7 @@ def noise(*shape: int) -> Floats:
     return np.random.default_rng(0).normal(size=shape).astype(np.float32)
 
 
-def call(op_type: str, x: Floats, opset: int, *weights: Floats, **attributes: int) -> ir.Model:
+def call(op_type: str, x: Floats, opset: int, *weights: Floats, **attributes: float) -> ir.Model:
     """Return a model of one call, with the operator's own function."""
     graph_input = ir.Value(
         name="x", type=ir.TensorType(ir.DataType.FLOAT), shape=ir.Shape(["N", x.shape[1], "H", "W"])
@@ -59,7 +59,7 @@ def _initializer(name: str, array: Floats) -> ir.Value:
 
 def test_what_calls_the_kernels_is_no_operator() -> None:
     """Packages in the folder are not members of the family."""
-    assert OPERATORS.names() == ("blur-pool", "space-to-depth")
+    assert OPERATORS.names() == ("blur-pool", "leaky-blur-pool", "space-to-depth")
 
 
 @pytest.mark.parametrize("name", OPERATORS.names())
@@ -111,6 +111,16 @@ def test_blur_as_a_function_runs_in_every_runtime(opset: int, height: int, width
     expected = blur_pool.reference(x)
     np.testing.assert_allclose(_in_onnx_runtime(model, x), expected, atol=1e-6)
     np.testing.assert_allclose(_in_reference(model, x), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("opset", OPSETS)
+def test_leaky_blur_as_a_function_runs_in_every_runtime(opset: int) -> None:
+    x = noise(2, 5, 7, 8)
+    model = call("LeakyBlurPool2d", x, opset, blur_pool.binomial_filter(5), alpha=0.25, group=5)
+    expected = leaky_blur_pool.reference(x, alpha=0.25)
+    layers = torch.nn.Sequential(torch.nn.LeakyReLU(0.25), BlurPool2d(5))
+    np.testing.assert_allclose(layers(torch.from_numpy(x)).numpy(), expected, atol=1e-6)
+    np.testing.assert_allclose(_in_onnx_runtime(model, x), expected, atol=1e-6)
 
 
 def test_zero_padding_would_be_another_blur() -> None:

@@ -17,6 +17,7 @@ from .conftest import Runner, from_memory, in_memory, noise
 from .tensorrt_fake import DataType, Symbol, Tensor, TensorDesc, TensorFormat
 
 SM = 86
+ALL = ("SpaceToDepth", "BlurPool2d", "LeakyBlurPool2d")
 DTYPES = {DataType.FLOAT: "float32", DataType.HALF: "float16", DataType.BF16: "bfloat16"}
 
 
@@ -38,7 +39,7 @@ def launched(monkeypatch: pytest.MonkeyPatch) -> list[tuple[plans.Launch[int], l
 @pytest.fixture
 def plugins(monkeypatch: pytest.MonkeyPatch) -> Any:
     module = tensorrt_fake.runtime(monkeypatch)
-    assert tensorrt_registration.register(module, capability=SM) == ("SpaceToDepth", "BlurPool2d")
+    assert tensorrt_registration.register(module, capability=SM) == ALL
     return module.plugin.found
 
 
@@ -95,6 +96,26 @@ def test_an_embedded_blur_of_open_sides_takes_single_outputs(
         expected = blur_pool.reference(values)
         y = run_on_host(plan, (values, None), expected.shape)
         np.testing.assert_allclose(y, expected, atol=1e-6)
+
+
+def test_an_embedded_blur_takes_the_activation_along(
+    plugins: Any,
+    run_on_host: Runner,
+    launched: list[tuple[plans.Launch[int], list[int], int]],
+) -> None:
+    x = TensorDesc(("batch", 4, 6, 8), DataType.FLOAT)
+    found = plugins["tresnet::LeakyBlurPool2d"]
+    plan = evaluated(found.aot(x, x, 0.25, 4, (), 0), {"batch": 2})
+    values = noise((2, 4, 6, 8), "float32")
+    expected = blur_pool.reference(values, slope=0.25)
+    np.testing.assert_allclose(run_on_host(plan, (values, None), (2, 4, 3, 4)), expected, atol=1e-6)
+    held = Tensor((2, 4, 6, 8), DataType.FLOAT, 1)
+    found.jit(held, held, 0.25, 4, (held,), 7)
+    assert launched[0][0] == plan
+    assert [each.value({"batch": 5}) for each in found.describe(x, x, 0.25, 4).shape_expr] == [
+        *(5, 4),
+        *(3, 4),
+    ]
 
 
 @pytest.mark.parametrize("dtype", [DataType.FLOAT, DataType.HALF, DataType.INT8])
@@ -188,15 +209,17 @@ def test_tensorrt_rtx_is_refused() -> None:
 @pytest.fixture
 def creators(monkeypatch: pytest.MonkeyPatch) -> Any:
     module = tensorrt_fake.runtime(monkeypatch, quick=False)
-    assert tensorrt_registration.register(module, capability=SM) == ("SpaceToDepth", "BlurPool2d")
+    assert tensorrt_registration.register(module, capability=SM) == ALL
     return module.get_plugin_registry().creators
 
 
-def created(creators: Any, name: str, attribute: str, value: int) -> Any:
+def created(creators: Any, name: str, **values: float) -> Any:
     creator = creators["tresnet", name]
-    (field,) = creator.field_names
-    assert field.name == attribute
-    fields = [tensorrt_fake.PluginField(attribute, np.array([value], np.int32), "INT32")]
+    assert [field.name for field in creator.field_names] == list(values)
+    fields = [
+        tensorrt_fake.PluginField(key, np.array([value]), field.type)
+        for (key, value), field in zip(values.items(), creator.field_names, strict=True)
+    ]
     return creator.create_plugin(name, fields, None)
 
 
@@ -207,7 +230,7 @@ def described(form: str, dtype: DataType, *dims: int) -> SimpleNamespace:
 def test_an_older_runtime_gets_plugin_classes(
     creators: Any, launched: list[tuple[plans.Launch[int], list[int], int]]
 ) -> None:
-    plugin = created(creators, "BlurPool2d", "group", 8).attach_to_context(None)
+    plugin = created(creators, "BlurPool2d", group=8).attach_to_context(None)
     x = described("HWC8", DataType.HALF, 2, 8, 8, 16)
     plugin.enqueue([x, x], [x], [0x10, 0x20], [0x30], 0, 7)
     expected = plans.blur_pool((2, 8, 8, 16), "float16", layout="nhwc", pack=8, pitch=8)
@@ -217,15 +240,27 @@ def test_an_older_runtime_gets_plugin_classes(
     assert plugin.get_output_data_types([DataType.HALF, DataType.HALF]) == [DataType.HALF]
 
 
+def test_a_plugin_class_keeps_the_slope_of_the_activation(
+    creators: Any, launched: list[tuple[plans.Launch[int], list[int], int]]
+) -> None:
+    plugin = created(creators, "LeakyBlurPool2d", alpha=0.25, group=8).clone()
+    x = described("LINEAR", DataType.FLOAT, 1, 8, 8, 8)
+    plugin.enqueue([x, x], [x], [1, 2], [3], 0, 7)
+    assert launched[0][0] == plans.blur_pool((1, 8, 8, 8), "float32", pack=4, slope=0.25)
+    alpha, group = plugin.get_fields_to_serialize()
+    assert (alpha.name, alpha.type, alpha.data.tolist()) == ("alpha", "FLOAT32", [0.25])
+    assert (group.name, group.type, group.data.tolist()) == ("group", "INT32", [8])
+
+
 def test_plugin_classes_describe_their_outputs(creators: Any) -> None:
     builder = tensorrt_fake.ExpressionBuilder()
     sizes = {"batch": 3, "height": 8, "width": 12}
     x = [Symbol.of(each) for each in ("batch", 3, "height", "width")]
-    move = created(creators, "SpaceToDepth", "blocksize", 4)
+    move = created(creators, "SpaceToDepth", blocksize=4)
     (shape,) = move.get_output_shapes([x], [], builder)
     assert [each.value(sizes) for each in shape] == [3, 48, 2, 3]
     sizes["height"] = 9
-    (shape,) = created(creators, "BlurPool2d", "group", 3).get_output_shapes([x, x], [], builder)
+    (shape,) = created(creators, "BlurPool2d", group=3).get_output_shapes([x, x], [], builder)
     assert [each.value(sizes) for each in shape] == [3, 3, 5, 6]
 
 
@@ -247,8 +282,7 @@ def test_plugin_classes_describe_their_outputs(creators: Any) -> None:
 def test_plugin_classes_take_the_combinations_that_have_kernels(
     creators: Any, name: str, tensors_: tuple[tuple[str, str], ...], supported: bool
 ) -> None:
-    attribute = "group" if name == "BlurPool2d" else "blocksize"
-    plugin = created(creators, name, attribute, 4)
+    plugin = created(creators, name, **{"group" if name == "BlurPool2d" else "blocksize": 4})
     in_out = [SimpleNamespace(desc=described(form, DataType[kind])) for form, kind in tensors_]
     found = [
         plugin.supports_format_combination(position, in_out, len(in_out) - 1)

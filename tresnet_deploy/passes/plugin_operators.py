@@ -2,11 +2,12 @@
 
 before:  x -> tresnet::BlurPool2d {group} -> y
 after:   x -> tresnet::BlurPool2d {group, plugin_namespace "tresnet"} -> y
+         (SpaceToDepth and LeakyBlurPool2d likewise)
 
 By that attribute TensorRT's parser finds the plugin that ``plugins.tensorrt_registration`` has
 registered; the function stays in the file and declares the attribute, so every other runtime runs
 the same graph. Left alone: nodes that compute something else than the kernels do, which are a
-BlurPool2d with another filter or group, and a SpaceToDepth of a block that has no kernel.
+blur with another filter or group, and a SpaceToDepth of a block that has no kernel.
 """
 
 from __future__ import annotations
@@ -18,10 +19,16 @@ import onnx_ir as ir
 
 from tresnet_deploy.contracts import Outcome, Refusal
 from tresnet_deploy.passes import _graph
-from tresnet_deploy.plugins import DOMAIN, NAMESPACE_ATTRIBUTE, blur_pool, space_to_depth
+from tresnet_deploy.plugins import (
+    DOMAIN,
+    NAMESPACE_ATTRIBUTE,
+    blur_pool,
+    leaky_blur_pool,
+    space_to_depth,
+)
 from tresnet_deploy.plugins.kernels.plans import BLOCK_SIZES
 
-_TYPES: Final = (blur_pool.OP_TYPE, space_to_depth.OP_TYPE)
+_TYPES: Final = (blur_pool.OP_TYPE, leaky_blur_pool.OP_TYPE, space_to_depth.OP_TYPE)
 
 
 def apply(model: ir.Model) -> Outcome:
