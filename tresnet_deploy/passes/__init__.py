@@ -20,6 +20,7 @@ from tresnet_deploy.registry import PASSES
 #   edge-only-pad   0.98 to 1.01
 #   pad-channels    0.89 to 0.93 of L in multiples of 32, 0.98 to 1.01 of 16; `quantize` applies it
 #                   where pad_channels.pays_on says so
+# Nor are leaky-into-blur and plugin-operators, which are for TensorRT's plugins and on request.
 __all__ = ["AMAX", "DEFAULT_ORDER", "order_for", "run"]
 
 DEFAULT_ORDER: Final[dict[str, tuple[str, ...]]] = {
