@@ -62,8 +62,8 @@ _DEMO_ROUNDS, _DEMO_SECONDS = 5, 0.3
 @click.option(
     "--images",
     type=click.Path(path_type=Path, file_okay=False),
-    help="Folder to prove the engine on; class folders or a labels.csv also give accuracy.  "
-    "[default: images in the package]",
+    help="Folder to prove the engine on; class folders, a labels.csv or COCO's annotations also "
+    "give accuracy.  [default: images in the package]",
 )
 @click.option(
     "--samples",
