@@ -29,7 +29,6 @@ class Split:
 
 def held_out_options(samples: int | None) -> tuple[Option, ...]:
     """Return the two options; ``samples`` is the default, None where the option says it itself."""
-    default = {"default": samples, "show_default": True} if samples else {}
     return (
         click.option(
             "--held-out",
@@ -40,8 +39,9 @@ def held_out_options(samples: int | None) -> tuple[Option, ...]:
         click.option(
             "--held-out-samples",
             type=click.IntRange(min=1),
+            default=samples,
+            show_default=samples is not None,
             help="Judge on at most N of them, all classes alike.",
-            **default,
         ),
     )
 

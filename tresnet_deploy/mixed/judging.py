@@ -20,6 +20,7 @@ from tresnet_deploy.contracts import Array, Artifact, Batch, Session
 from tresnet_deploy.errors import RunError
 from tresnet_deploy.images import ImageFile, ImageSet, batches
 from tresnet_deploy.int8_results import Judged
+from tresnet_deploy.metrics import Flags
 from tresnet_deploy.mixed.latencies import Engine
 from tresnet_deploy.quantize.graphs import child
 from tresnet_deploy.registry import BACKENDS
@@ -71,8 +72,8 @@ class Judge:
     def _run(self, graph: Artifact) -> Array:
         engine = self._ground.engine
         if engine is None:
-            with scoring.opened(graph) as session:
-                return self._scores(session, graph.batch)[0]
+            with scoring.opened(graph) as opened:
+                return self._scores(opened, graph.batch)[0]
         backend = BACKENDS.load(engine.backend)
         batch = graph.batch or Batch()
         made: Artifact = backend.build(
@@ -86,7 +87,8 @@ class Judge:
             return self._scores(session, batch)[0]
 
     def _scores(self, session: Session, batch: Batch | None) -> tuple[Array, list[ImageFile]]:
-        parts, files = [], []
+        parts: list[Array] = []
+        files: list[ImageFile] = []
         preprocess = self._ground.forms.artifact.preprocess
         size = scoring.preferred_batch(session, batch)
         for portion in batches(self._ground.images, preprocess, size):
@@ -99,7 +101,7 @@ class Judge:
         labels = self._ground.forms.artifact.labels
         truth = tuple(file.labels for file in self.files)
         found = metrics.accuracy(scores, truth, labels, reference=self._reference)
-        finite = np.isfinite(scores).all(axis=1)
+        finite: Flags = np.asarray(np.isfinite(scores).all(axis=1))
         same = finite & (metrics.best(self._reference) == metrics.best(scores))
         zeroed = np.where(finite[:, None], scores, np.float32(0))
         return Judged(

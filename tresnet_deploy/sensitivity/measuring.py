@@ -105,7 +105,9 @@ def _report(
     activation = forms.artifact.labels.activation
 
     def logits(parts: list[Array]) -> Array:
-        return metrics.logits(np.concatenate(parts), activation)
+        found = metrics.logits(np.concatenate(parts), activation)
+        # A softmax leaves the logits up to a constant for each image.
+        return found - found.mean(axis=1, keepdims=True) if activation == "softmax" else found
 
     plain, int8 = logits(scores.plain), logits(scores.int8)
     if not np.isfinite(plain).all():
