@@ -80,6 +80,13 @@ def test_an_option_of_the_other_format_is_refused(
     assert not (tmp_path / "it").exists()
 
 
+def test_a_graph_is_no_engine_to_serve(command: Command, classifier: Artifact) -> None:
+    done = command("package", classifier.path, "--format", "triton")
+    assert done.code == 2
+    assert "is no engine, and engines are what is served" in done.err
+    assert f"build-engine {classifier.path} --backend onnxruntime" in done.err
+
+
 def test_without_a_format_or_an_engine_nothing_is_guessed(
     command: Command, engine: Artifact, tmp_path: Path
 ) -> None:

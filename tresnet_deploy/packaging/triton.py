@@ -99,11 +99,15 @@ def name_of(engine: Artifact) -> str:
 
 
 def _check(engine: Artifact, serving: Serving) -> None:
-    if engine.kind != "engine" or engine.backend not in MODEL_FILES:
-        what = f"an engine of {engine.backend}" if engine.kind == "engine" else f"an {engine.kind}"
+    if engine.kind != "engine":
         raise UsageError(
-            f"{engine.path} is {what}, for which Triton has no backend; it has some for "
-            f"{', '.join(MODEL_FILES)}",
+            f"{engine.path} is no engine, and engines are what is served",
+            hints=(f"tresnet-deploy build-engine {engine.path} --backend onnxruntime",),
+        )
+    if engine.backend not in MODEL_FILES:
+        raise UsageError(
+            f"{engine.path} is an engine of {engine.backend}, for which Triton has no backend; it "
+            f"has some for {', '.join(MODEL_FILES)}",
             hints=(
                 "tresnet-deploy build-engine --backend onnxruntime",
                 f"tresnet-deploy package {engine.path} --format bundle",
