@@ -140,6 +140,23 @@ def test_names_that_tell_no_operator_give_no_findings() -> None:
     assert found.findings == ()
 
 
+def test_each_optimisation_profile_is_judged_by_itself() -> None:
+    """The kernels of a second profile come after those of the first, with its number in names."""
+    text = golden("int8")
+    head, _, tail = text.partition("I/O Tensors:")
+    second = re.sub(r"_myl0\b", "_myl1", re.sub(r"_myl0_", "_myl1_", head.partition("\n")[2]))
+    both = fusions.parse(f"{head.rstrip()}\n{second}I/O Tensors:{tail}", facts(text))
+    one = report("int8")
+    assert both.totals is not None
+    assert one.totals is not None
+    assert (one.totals.profiles, both.totals.profiles) == (1, 2)
+    for name in ("kernels", "convolutions", "activated", "fused", "unfused_pairs"):
+        assert getattr(both.totals, name) == 2 * getattr(one.totals, name)
+    assert both.totals.untold == 0
+    assert len(both.findings) == 2 * len(one.findings)
+    assert "for 2 optimisation profiles" in fusions.wording.kinds(both.totals)
+
+
 def test_the_report_survives_json(text: str) -> None:
     found = fusions.parse(text, facts(text))
     data = artifacts.to_json(found)

@@ -64,9 +64,14 @@ def parse(text: str | None, facts: GraphFacts | None = None) -> FusionReport:
     except builder_text.UnknownTextError as error:
         return FusionReport(source="none", reason=str(error))
     kernels = tuple(
-        dataclasses.replace(kernel, operators=judging.operators(kernel, facts)) for kernel in found
+        dataclasses.replace(
+            kernel, operators=judging.operators(kernel, facts), profile=judging.profile(kernel)
+        )
+        for kernel in found
     )
-    findings = tuple(judging.findings(kernels, facts))
+    findings = tuple(
+        finding for each in judging.by_profile(kernels) for finding in judging.findings(each, facts)
+    )
     return FusionReport(
         source="engine inspector" if as_json else "builder's log",
         kernels=kernels,

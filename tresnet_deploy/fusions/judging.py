@@ -40,6 +40,7 @@ _MOVES: Final = frozenset(
 )
 _WORDS_OF_MOVES: Final = frozenset(("Conc", "Copy", "Move", "Repl", "Resh", "Slic", "Tran"))
 _GENERATED: Final = re.compile(r"__myl_((?:[A-Z][a-z0-9]*)+)_myl\d+_\d+")
+_PROFILE: Final = re.compile(r" \[profile (\d+)\]|_myl(\d+)_\d+$")
 _WORD: Final = re.compile(r"[A-Z][a-z0-9]*")
 _OF_OUR_NAMES: Final = re.compile(r".*/([A-Z]\w*?)(?:_\d+)?")
 _OF_A_FUNCTION: Final = " | "
@@ -59,8 +60,20 @@ def _operator(name: str, facts: GraphFacts | None) -> str:
     return "" if found is None or _OF_A_FUNCTION in name else found[1]
 
 
+def profile(kernel: Kernel) -> int:
+    """Return the optimisation profile that runs ``kernel``: the builder puts it into the name."""
+    found = _PROFILE.search(kernel.name)
+    return int(found[1] or found[2]) if found else 0
+
+
+def by_profile(kernels: tuple[Kernel, ...]) -> tuple[tuple[Kernel, ...], ...]:
+    """Return the kernels of each profile that has any, in their order."""
+    profiles = sorted({kernel.profile for kernel in kernels})
+    return tuple(tuple(k for k in kernels if k.profile == number) for number in profiles)
+
+
 def findings(kernels: tuple[Kernel, ...], facts: GraphFacts | None) -> Iterator[KernelFinding]:
-    """Give all that is to be said, kernel by kernel."""
+    """Give all that is to be said of the kernels of one profile, kernel by kernel."""
     computed = main_kernels(kernels)
     activations = _named_activations(kernels, facts)
     readers = _readers(kernels)
@@ -154,25 +167,30 @@ def totals(
 ) -> FusionTotals:
     """Return the report in numbers; host-side helpers without inputs and outputs are no kernels."""
     launched = tuple(kernel for kernel in kernels if kernel.inputs or kernel.outputs)
-    convolutions = main_kernels(kernels)
-    named = _named_activations(kernels, facts)
-    activated = [name for name in convolutions if name in named]
+    profiles = by_profile(launched)
+    convolutions = [main_kernels(each) for each in profiles]
+    named = [_named_activations(each, facts) for each in profiles]
+    activated = sum(
+        len(ours.keys() & theirs) for ours, theirs in zip(named, convolutions, strict=True)
+    )
     apart = sum(finding.kind == "activation apart" for finding in found)
-    pairs = {
-        name for finding in found if finding.kind == "quantisation left" for name in finding.origin
-    }
+    told = sum(map(len, convolutions)) + sum(map(len, named))
     return FusionTotals(
+        profiles=len(profiles),
         kernels=len(launched),
         kinds=dict(Counter(kernel.kind for kernel in launched).most_common()),
-        convolutions=len(convolutions),
-        activated=None if facts is None else len(activated),
-        fused=None if facts is None else len(activated) - apart,
-        untold=None if facts is None else _untold(facts, convolutions, named),
-        unfused_pairs=len(pairs),
+        convolutions=sum(map(len, convolutions)),
+        activated=None if facts is None else activated,
+        fused=None if facts is None else activated - apart,
+        untold=None if facts is None else len(profiles) * _in_graph(facts) - told,
+        unfused_pairs=sum(
+            len(finding.origin) for finding in found if finding.kind == "quantisation left"
+        ),
         extra_kernels=sum(finding.kind in EXTRA for finding in found),
     )
 
 
-def _untold(facts: GraphFacts, convolutions: dict[str, Kernel], activations: dict[str, str]) -> int:
-    in_graph = sum(operator == "Conv" for operator in facts.operators.values())
-    return in_graph - len(convolutions) + len(facts.activations) - len(activations)
+def _in_graph(facts: GraphFacts) -> int:
+    """Return how many convolutions, and activations of their own, the graph has."""
+    convolutions = sum(operator == "Conv" for operator in facts.operators.values())
+    return convolutions + len(facts.activations)

@@ -53,7 +53,8 @@ class Kernel:
 
     ``origin`` are the ONNX nodes that it computes, in the builder's order, and ``operators`` their
     types, "" where that is not known. ``constants`` counts weights. Where the builder chooses
-    ``tactic`` only on the GPU, it is a stub or empty.
+    ``tactic`` only on the GPU, it is a stub or empty. ``profile`` is the optimisation profile that
+    runs it, by number.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Kernel:
     tactic: str
     origin: tuple[str, ...]
     operators: tuple[str, ...] = ()
+    profile: int = 0
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -91,7 +93,9 @@ class KernelFinding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FusionTotals:
-    """The report in numbers. ``kinds`` counts kernels by the builder's own types of layers.
+    """The report in numbers, over all optimisation profiles: each has kernels of its own.
+
+    ``kinds`` counts kernels by the builder's own types of layers.
 
     ``activated`` are the convolutions that have an activation of their own which some kernel names,
     ``fused`` those of them that compute it in the same kernel. ``untold`` are the convolutions, and
@@ -100,6 +104,7 @@ class FusionTotals:
     ``unfused_pairs`` counts the Q and DQ nodes whose kernel does nothing else.
     """
 
+    profiles: int
     kernels: int
     kinds: Mapping[str, int]
     convolutions: int

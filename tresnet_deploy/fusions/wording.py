@@ -77,8 +77,9 @@ def marks(report: FusionReport) -> dict[str, FindingKind]:
 
 
 def kinds(totals: FusionTotals) -> str:
-    """Return how many kernels there are of each of the builder's types."""
-    return _counts(totals.kinds.items())
+    """Return how many kernels there are of each of the builder's types, and for what."""
+    several = f", for {totals.profiles} optimisation profiles" if totals.profiles > 1 else ""
+    return _counts(totals.kinds.items()) + several
 
 
 def extras(report: FusionReport) -> str:
