@@ -27,8 +27,13 @@ class Split:
     judged: ImageSet
 
 
-def held_out_options(samples: int | None) -> tuple[Option, ...]:
-    """Return the two options; ``samples`` is the default, None where the option says it itself."""
+def held_out_options(samples: int | None, *, later: int | None = None) -> tuple[Option, ...]:
+    """Return the two options; ``samples`` is the default.
+
+    ``later`` is one that holds where ``samples`` is None, so that an option which is not given can
+    be told from one that is.
+    """
+    shown = f"  [default: {later}]" if later else ""
     return (
         click.option(
             "--held-out",
@@ -41,7 +46,7 @@ def held_out_options(samples: int | None) -> tuple[Option, ...]:
             type=click.IntRange(min=1),
             default=samples,
             show_default=samples is not None,
-            help="Judge on at most N of them, all classes alike.",
+            help=f"Judge on at most N of them, all classes alike.{shown}",
         ),
     )
 

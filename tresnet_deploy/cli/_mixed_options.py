@@ -102,7 +102,7 @@ _OPTIONS = (
         help="The same for the share of images with the float graph's top-1, as 99%: no labels "
         "needed.",
     ),
-    *held_out_options(None),
+    *held_out_options(None, later=SAMPLES),
     click.option(
         "--latency-table",
         type=click.Path(path_type=Path, dir_okay=False),

@@ -156,7 +156,9 @@ def _job(
     """Return what ``quantize`` would do, and its options with one recipe: "auto" is decided."""
     data: Data = Noise(count=options.samples, seed=options.seed, preprocess=artifact.preprocess)
     sets = None
-    if images is not None and not options.random_calibration:
+    if not options.random_calibration:
+        if images is None:
+            raise UsageError("there are no images to calibrate on")
         sets = drawn(images, options)
         data = Pictures(
             images=sets.calibration, preprocess=artifact.preprocess, strict=options.strict
