@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 from tresnet_deploy.backends import _engine
 from tresnet_deploy.contracts import Probe
+from tresnet_deploy.errors import ElsewhereError
 from tresnet_deploy.registry import BACKENDS
 
 READS = "onnx"
@@ -34,7 +35,8 @@ def options_for(precision):
 
 
 def probe():
-    return Probe(usable={usable}, reason="{reason}", version="1", precisions={precisions})
+    return Probe(usable={usable}, runs={runs}, reason="{reason}", version="1",
+                 precisions={precisions})
 
 
 def build(source, path, *, batch, options):
@@ -57,6 +59,8 @@ class Session:
 
 
 def load(artifact):
+    if not {runs}:
+        raise ElsewhereError("{reason}")
     return Session(artifact)
 """
 
@@ -77,6 +81,7 @@ def add_backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AddBackend:
         *,
         precisions: tuple[str, ...] = ("fp32",),
         usable: bool = True,
+        runs: bool = True,
         reason: str = "runs here",
         on_build: str = "pass",
         answer: str = "found",
@@ -86,6 +91,7 @@ def add_backend(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AddBackend:
             name=name,
             precisions=repr(precisions),
             usable=usable,
+            runs=runs,
             reason=reason,
             on_build=on_build,
             answer=answer,

@@ -74,6 +74,15 @@ def test_an_engine_is_published_with_proof_time_and_memory(
     assert int(str(made.settings["build.process_peak_mib"])) > 0
 
 
+def test_an_engine_for_a_device_elsewhere_is_published_and_says_that_it_was_not_run(
+    add_backend: AddBackend, graph: Artifact, target: Path
+) -> None:
+    add_backend("fake", runs=False, reason="no GPU is here")
+    made = built(graph, target)
+    assert artifacts.read(target) == made
+    assert made.verified == "built, not run: no GPU is here"
+
+
 @pytest.mark.parametrize(
     ("answer", "message"),
     [

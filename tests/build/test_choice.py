@@ -89,6 +89,23 @@ def test_a_backend_without_its_device_is_unavailable(add_backend: AddBackend) ->
         build.backend_for("gpu", "fp32")
 
 
+@pytest.mark.usefixtures("ranking")
+def test_a_backend_that_only_builds_is_taken_when_it_is_named_and_never_by_default(
+    add_backend: AddBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gpus, "visible", lambda: ("some GPU",))
+    add_backend("gpu", runs=False, reason="builds for GPUs elsewhere")
+    add_backend("quick")
+    add_backend("slow", precisions=("int8",))
+    assert build.backend_for("gpu", "fp32").WRITES == ".gpu.bin"
+    name, reason = build.default_backend("fp32")
+    assert name == "quick"
+    assert "gpu is passed over: builds for GPUs elsewhere" in reason
+    with pytest.raises(UsageError) as caught:
+        build.backend_for("slow", "fp32")
+    assert caught.value.hints == ("--backend quick makes them",)
+
+
 def test_a_precision_that_a_backend_lacks_names_those_that_have_it(
     add_backend: AddBackend,
 ) -> None:
