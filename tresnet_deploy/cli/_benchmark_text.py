@@ -63,7 +63,7 @@ def _sections(report: BenchmarkReport) -> Iterator[str]:
     on_gpu = any(row.device_p50_ms is not None for row in report.rows)
     machine = f"{where.get('processor', 'this machine')}, {where.get('cores', '')}"
     if on_gpu:
-        machine = where.get("GPU settings", where.get("GPU", "a GPU"))
+        machine = where.get("GPU settings", where.get("GPU", "a GPU")).partition(",")[0]
     yield (
         f"{report.architecture} on {machine}: {report.rounds} interleaved rounds of "
         f"{report.seconds_per_round:g} s each"
