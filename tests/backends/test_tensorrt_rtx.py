@@ -253,6 +253,7 @@ def test_a_remainder_of_a_float_graph_is_refused(
         ({"strip": "true"}, "strip makes a plan without weights"),
         ({"profiles": "1:1:1,4:8:8"}, "no profile takes batches of 2 to 3"),
         ({"profiles": "8:4:1"}, "is no MIN:OPT:MAX"),
+        ({"profiles": "1:2:4,1:2:4"}, "profiles names 1:2:4 twice"),
         ({"remainder": "int4"}, "remainder"),
         ({"workspace_mib": "-1"}, "workspace_mib"),
         ({"workspace_mib": "9" * 20}, "workspace_mib"),

@@ -198,7 +198,10 @@ def profiles_of(options: Options) -> tuple[Batch, ...]:
         low, opt, high = (int(size) for size in match.groups()) if match else (0, 0, 0)
         if not 1 <= low <= opt <= high:
             raise ValueError(f"profiles {part!r} is no MIN:OPT:MAX that rises from 1 or more")
-        found.append(Batch(min=low, opt=opt, max=high))
+        batch = Batch(min=low, opt=opt, max=high)
+        if batch in found:
+            raise ValueError(f"profiles names {batch} twice")
+        found.append(batch)
     found.sort(key=lambda each: each.min)
     reach = found[0].max if found else 0
     for each in found[1:]:
