@@ -1,6 +1,6 @@
 """Our operators as TensorRT plugins: this file is about which of TensorRT's two ways is taken.
 
-Not run on a GPU yet. ``quick`` (``tensorrt.plugin``, TensorRT 10.7 and later) puts the kernels into
+Not run on a GPU yet. ``quick`` (``tensorrt.plugin``, as TensorRT 11 has it) puts the kernels into
 the engine, which then needs neither Python nor this package; ``version_3`` (``IPluginV3``) is for
 runtimes without it, and its engines load only where it is registered again. The runtime comes as an
 argument, and is told by what it has, never by its version.
