@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import click
 import numpy as np
 import onnx
 import onnx.parser
 import onnx_ir as ir
 import pytest
 
-from tresnet_deploy.preflight import PORTABLE, Capability, rule_list
+from tresnet_deploy.cli._main import root
+from tresnet_deploy.preflight import PORTABLE, Capability, RuleEntry, rule_list
 from tresnet_deploy.preflight.catalogue import BROKE, REFUSED, RULES
 from tresnet_deploy.preflight.reports import SEVERITIES
 from tresnet_deploy.preflight.targets import TURING
@@ -263,6 +266,18 @@ def test_each_rule_has_a_known_severity_a_title_and_a_remedy() -> None:
         assert entry.severity in SEVERITIES
         assert entry.title
         assert entry.remedy
+
+
+COMMAND = re.compile(r"tresnet-deploy ([a-z-]+)((?: --[a-z-]+(?: [\w-]+)?)*)")
+
+
+@pytest.mark.parametrize("rule", rule_list().rules, ids=lambda each: each.rule)
+def test_commands_in_a_remedy_exist_with_their_options(rule: RuleEntry) -> None:
+    for name, options in COMMAND.findall(rule.remedy):
+        command = root.get_command(click.Context(root), name)
+        assert command is not None, name
+        known = {option for each in command.params for option in each.opts}
+        assert set(re.findall(r"--[a-z-]+", options)) <= known
 
 
 FUNCTION = """

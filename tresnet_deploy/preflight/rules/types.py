@@ -181,7 +181,7 @@ RULES: Final = (
         id="TRT027",
         severity="warning",
         title="integer input",
-        remedy="take images as float32 or uint8: tresnet-deploy export --layout",
+        remedy="take images as float32 or uint8: tresnet-deploy export --input uint8-nhwc",
         find=_integer_borders,
     ),
 )
