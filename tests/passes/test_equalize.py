@@ -224,3 +224,16 @@ def test_in_a_network_only_its_ends_and_its_gates_are_pinned(network: ir.Model) 
     assert 0 < len(pins) < len(scale_groups(copied(network).graph))
     for pin in pins:
         assert any(name in pin for name in ("Sigmoid", "input or output", "head")), pin
+
+
+def test_weights_that_are_no_numbers_change_nothing_by_themselves() -> None:
+    model = graph(f"{BEFORE} r = LeakyRelu (c) {AFTER.format('r')}")
+    value = model.graph.initializers["a"]
+    assert value.const_value is not None
+    broken = value.const_value.numpy().copy()
+    broken[1] = np.nan
+    value.const_value = ir.tensor(broken, name="a")
+    equalize.apply(model)
+    after = model.graph.initializers["a"].const_value
+    assert after is not None
+    np.testing.assert_array_equal(np.isnan(after.numpy()), np.isnan(broken))

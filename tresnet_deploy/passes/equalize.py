@@ -97,7 +97,7 @@ def _names(group: ScaleGroup) -> tuple[str, ...]:
 
 
 def _exponents(group: ScaleGroup, reach: Reach, before: Exponents) -> Exponents:
-    """Return log2 of the factors: none larger than leaves the largest channel the largest."""
+    """Return log2 of the factors; the largest reach of a channel stays about what it was."""
     reaches = np.max([reach[name] for name in _names(group)], axis=0).astype(np.float64)
     shares = np.max([_shares(node) for node in _decisive(group)], axis=0)
     live = (reaches > 0) & (shares > 0)
@@ -106,7 +106,7 @@ def _exponents(group: ScaleGroup, reach: Reach, before: Exponents) -> Exponents:
     wanted = np.zeros(group.channels)
     wanted[live] = (np.log2(shares[live]) - np.log2(reaches[live])) / 2
     after = np.log2(reaches[live]) + wanted[live]
-    wanted[live] -= np.rint(after.max() - np.log2(reaches.max()))
+    wanted[live] -= np.rint(after.max() - np.log2(reaches[live].max()))
     wanted = np.where(live, np.clip(wanted + before, -_MOST, _MOST) - before, 0.0)
     steps = np.where(np.abs(wanted) < _DEAD_ZONE, 0, np.rint(wanted))
     return np.asarray(steps, np.int64)
