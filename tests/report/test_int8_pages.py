@@ -159,14 +159,16 @@ def test_the_report_shows_blocks_where_they_were_compared(
 ) -> None:
     assert report_data.parity is not None
     assert block_chart(report_data) is None
-    blocks = (BlockSnr(block="stem", snr_db=None), BlockSnr(block="layer1.0", snr_db=20.0))
+    ratios = {"stem": None, "layer1.0": 40.0, "layer1.1": 20.0, "layer1.2": 19.8}
+    blocks = tuple(BlockSnr(block=block, snr_db=ratio) for block, ratio in ratios.items())
     stages = tuple(dataclasses.replace(stage, blocks=blocks) for stage in report_data.parity.stages)
     parity = dataclasses.replace(report_data.parity, stages=stages, block_images=32)
     data = dataclasses.replace(report_data, parity=parity, sensitivity=report)
     chart = block_chart(data)
     assert chart is not None
     assert chart.heads == ("Q/DQ ONNX", "openvino fp32", "openvino int8")
-    assert [row.values[-1] for row in chart.rows] == ["exact", "20.0"]
+    assert [row.values[-1] for row in chart.rows] == ["exact", "40.0", "20.0", "19.8"]
+    assert [row.name for row in chart.rows if row.kind == "subject"] == ["layer1.1"]
     html = render(data)
     assert "Where in the network accuracy went" in html
     assert "What each block costs in INT8" in html

@@ -51,8 +51,8 @@ class Blame:
     The deploy form has no file: it goes by the name None.
     """
 
-    images: int
-    blocks: Mapping[str | None, tuple[BlockSnr, ...]]
+    images: int = 0
+    blocks: Mapping[str | None, tuple[BlockSnr, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
 

@@ -10,6 +10,7 @@ from tresnet_deploy.artifacts import to_json, write_whole
 from tresnet_deploy.contracts import Artifact, Progress, no_progress
 from tresnet_deploy.images import ImageSet
 from tresnet_deploy.parity.blame import IMAGES as BLAMED
+from tresnet_deploy.parity.blame import Blame
 from tresnet_deploy.parity.blame import blame as blame_blocks
 from tresnet_deploy.parity.comparing import Settings, compare
 from tresnet_deploy.parity.lineage import opened
@@ -39,6 +40,11 @@ def prove(
             :func:`tresnet_deploy.parity.compare` raise; an older report stays as it was.
     """
     with opened(engines, quiet=quiet) as lineage:
+        few = replace(images, files=images.files[:BLAMED])
+        # First, as it is the shorter one: what stops it is said before minutes of comparing.
+        found = (
+            blame_blocks(lineage.files, few, progress=progress, quiet=quiet) if blame else Blame()
+        )
         report = compare(
             lineage.reference,
             lineage.stages,
@@ -48,29 +54,13 @@ def prove(
             settings=settings,
             progress=progress,
         )
-    report = replace(report, notes=(*report.notes, *lineage.notes))
-    if blame:
-        report = _blamed(report, lineage.files, images, progress=progress, quiet=quiet)
-    write_whole(folder / REPORT, to_json(report))
-    return report
-
-
-def _blamed(
-    report: ParityReport,
-    files: tuple[Artifact, ...],
-    images: ImageSet,
-    *,
-    progress: Progress,
-    quiet: bool,
-) -> ParityReport:
-    """Return ``report`` with the blocks of each stage."""
-    few = replace(images, files=images.files[:BLAMED])
-    found = blame_blocks(files, few, progress=progress, quiet=quiet)
-    return replace(
+    report = replace(
         report,
         stages=tuple(
             replace(stage, blocks=found.blocks.get(stage.file, ())) for stage in report.stages
         ),
-        notes=(*report.notes, *found.notes),
+        notes=(*report.notes, *lineage.notes, *found.notes),
         block_images=found.images,
     )
+    write_whole(folder / REPORT, to_json(report))
+    return report

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from tresnet_deploy.metrics.falls import steepest
 from tresnet_deploy.report.axes import Axis, logarithmic
 from tresnet_deploy.report.charts import Chart, ChartRow, Dot
 from tresnet_deploy.report.data import ReportData
@@ -32,7 +33,8 @@ def block_chart(data: ReportData) -> Chart | None:
         lead=(
             f"The output of each block in {subject.stage} against eager PyTorch, on "
             f"{data.parity.block_images:,} images. The error is the root mean square difference "
-            "over the output's own size. The columns are signal to noise in dB."
+            "over the output's own size. The columns are signal to noise in dB; dark are the "
+            "blocks at which it falls most."
         ),
         plot_head="error, logarithmic: left is closer",
         heads=tuple(stage.stage for stage in shown),
@@ -46,7 +48,7 @@ def _row(block: BlockSnr, index: int, shown: tuple[StageParity, ...], axis: Axis
     at = axis.at(100 * share)
     return ChartRow(
         name=block.block,
-        kind="subject",
+        kind="subject" if block.block in steepest(shown[-1].blocks) else "engine",
         values=tuple(_decibels(stage.blocks[index]) for stage in shown),
         dot=Dot(at=at, low=at, high=at, stem=True),
         said=f"{block.block}: error {noise(share)}",
