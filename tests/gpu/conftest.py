@@ -21,7 +21,13 @@ NVIDIA = ("tensorrt", "tensorrt-rtx")
 SIZES = Batch(min=1, opt=4, max=16)
 # The smallest cosine of any image's scores with those of FP32, by precision of the engine: the
 # bounds of build's own check.
-COSINES: dict[Precision, float] = {"fp32": 0.9999, "fp16": 0.99, "bf16": 0.99, "int8": 0.95}
+COSINES: dict[Precision, float] = {
+    "fp32": 0.9999,
+    "fp16": 0.99,
+    "bf16": 0.99,
+    "int8": 0.95,
+    "fp8": 0.95,
+}
 
 Engine = Callable[..., Artifact]
 
@@ -64,10 +70,17 @@ def graph(
 
     def once(precision: Precision) -> Artifact:
         if precision not in made:
-            folder = tmp_path_factory.mktemp(precision)
-            made[precision] = quantize.convert(
-                demo_graph, folder / f"tresnet.{precision}.onnx", precision=precision
-            )
+            target = tmp_path_factory.mktemp(precision) / f"tresnet.{precision}.onnx"
+            if precision == "fp8":
+                made[precision] = quantize.quantize(
+                    demo_graph,
+                    target,
+                    precision="fp8",
+                    images=demo_images("calibration"),
+                    options=quantize.QuantizeOptions(samples=32),
+                )
+            else:
+                made[precision] = quantize.convert(demo_graph, target, precision=precision)
         return made[precision]
 
     return once

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.gpu
 Record = Callable[[str, object], None]
 
 
-@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16", "int8"])
+@pytest.mark.parametrize("precision", ["fp32", "fp16", "bf16", "int8", "fp8"])
 def test_an_engine_gives_the_scores_of_eager_fp32_pytorch(
     *,
     backend: str,
