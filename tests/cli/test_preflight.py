@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import onnx
@@ -132,3 +134,14 @@ def test_a_malformed_request_is_one_error_with_code_2(
     assert (done.code, done.out) == (2, "")
     assert message in done.err
     assert "Traceback" not in done.err
+
+
+def test_no_torch_is_needed(classifier: Artifact) -> None:
+    program = "import sys; sys.modules['torch'] = None\nfrom tresnet_deploy.cli import main\nmain()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "preflight", str(classifier.path), "--no-parser"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr

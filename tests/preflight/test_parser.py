@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 import onnx
@@ -81,10 +82,28 @@ def test_without_a_runtime_the_static_rules_stand_alone(
     assert {each.rule for each in report.findings} == {"TRT010", "TRT030"}
 
 
-def test_a_broken_installation_is_told_apart_from_a_missing_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (
+            "raise ImportError('libcudart.so.13 is missing')",
+            "tensorrt_rtx does not load: libcudart.so.13 is missing",
+        ),
+        (
+            """
+            __version__ = "11.4"
+            class ILogger: pass
+            def Builder(logger): raise TypeError("factory function returned nullptr")
+            """,
+            "its builder does not start here: factory function returned nullptr",
+        ),
+    ],
+    ids=["does not load", "needs a GPU"],
+)
+def test_a_runtime_that_cannot_be_asked_here_is_no_fault_of_the_graph(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, body: str, message: str
 ) -> None:
-    fake(tmp_path, monkeypatch, "raise ImportError('libcudart.so.13 is missing')")
-    (found,) = preflight.check(saved(tmp_path, RELU)).findings
-    assert found.rule == "TRT091"
-    assert "libcudart.so.13 is missing" in found.message
+    fake(tmp_path, monkeypatch, textwrap.dedent(body))
+    report = preflight.check(saved(tmp_path, RELU))
+    assert report.findings == ()
+    assert (report.parser.state, report.parser.message) == ("not asked", message)

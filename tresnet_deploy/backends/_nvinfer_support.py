@@ -36,11 +36,12 @@ class Refused:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
-    """What the parser of ``version`` said of a graph."""
+    """What the parser of ``version`` said of a graph; ``unable`` says why it was not asked."""
 
-    version: str
-    supported: bool
-    refused: tuple[Refused, ...]
+    version: str = ""
+    supported: bool = False
+    refused: tuple[Refused, ...] = ()
+    unable: str = ""
 
 
 def ask(module: str, path: Path, *, timeout_s: float = _TIMEOUT_S) -> Reply | str:
@@ -65,8 +66,16 @@ def ask(module: str, path: Path, *, timeout_s: float = _TIMEOUT_S) -> Reply | st
         return f"the process of {module}'s parser ended with {done.returncode}, saying: {said}"
 
 
-def _answer(runtime: ModuleType, path: Path) -> Reply:
-    """Return what the parser of ``runtime`` says; called in the child."""
+def answer(module: str, path: Path) -> Reply:
+    """Return what the parser of ``module`` says; called in the child."""
+    try:
+        runtime = importlib.import_module(module)
+    except (ImportError, OSError) as error:  # OSError: a shared library that does not load
+        return Reply(unable=f"{module} does not load: {error}")
+    return _asked(runtime, path)
+
+
+def _asked(runtime: ModuleType, path: Path) -> Reply:
 
     class Quiet(runtime.ILogger):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
@@ -76,7 +85,12 @@ def _answer(runtime: ModuleType, path: Path) -> Reply:
             pass
 
     logger = Quiet()
-    builder = runtime.Builder(logger)
+    try:
+        builder = runtime.Builder(logger)
+    except TypeError as error:  # pybind11's word for a null pointer: CUDA does not start
+        return Reply(
+            version=runtime.__version__, unable=f"its builder does not start here: {error}"
+        )
     network = builder.create_network(0)  # held by name: the parser keeps no reference to it
     parser = runtime.OnnxParser(network, logger)
     supported = bool(parser.supports_model_v2(path.read_bytes(), str(path)))
@@ -110,8 +124,5 @@ def _place(error: Any) -> str:
 
 
 if __name__ == "__main__":
-    print(  # noqa: T201  (the reply to the parent)
-        msgspec.json.encode(
-            _answer(importlib.import_module(sys.argv[1]), Path(sys.argv[2]))
-        ).decode()
-    )
+    reply = answer(sys.argv[1], Path(sys.argv[2]))
+    print(msgspec.json.encode(reply).decode())  # noqa: T201  (to the parent)

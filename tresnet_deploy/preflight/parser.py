@@ -34,7 +34,9 @@ def ask(path: Path) -> Answer:
     reply = _nvinfer_support.ask(module, path)
     if isinstance(reply, str):
         return Answer(check=ParserCheck(state="broke", runtime=name, message=reply))
-    runtime = f"{name} {reply.version}"
+    runtime = f"{name} {reply.version}".rstrip()
+    if reply.unable:
+        return Answer(check=ParserCheck(state="not asked", runtime=runtime, message=reply.unable))
     if reply.supported:
         return Answer(check=ParserCheck(state="takes it", runtime=runtime))
     return Answer(
