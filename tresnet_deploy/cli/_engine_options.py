@@ -95,38 +95,46 @@ _OPTIONS = (
     click.option(
         "--operators",
         type=click.Choice(["as-exported", "plugin"]),
-        help="Use our plugins, whatever the graph was exported with. TensorRT.",
+        help="TensorRT: use our plugins, whatever the graph was exported with.",
     ),
     click.option(
         "--compute-capability",
         multiple=True,
         metavar="MAJOR.MINOR",
-        help="GPU to build for, such as 8.6; may be repeated. TensorRT-RTX.  [default: all from "
+        help="TensorRT-RTX: GPU to build for, such as 8.6; may be repeated.  [default: all from "
         "8.0]",
     ),
     click.option(
-        "--hardware-compatible", is_flag=True, help="Run on all GPUs from Ampere on. TensorRT."
+        "--hardware-compatible", is_flag=True, help="TensorRT: run on all GPUs from Ampere on."
     ),
     click.option(
-        "--version-compatible", is_flag=True, help="Run under later versions too. TensorRT."
+        "--version-compatible", is_flag=True, help="TensorRT: run under later versions too."
     ),
-    click.option("--weight-streaming", is_flag=True, help="Let weights stay in host memory. Both."),
     click.option(
-        "--workspace-mib", type=click.IntRange(min=1), help="Most memory for scratch. Both."
+        "--weight-streaming",
+        is_flag=True,
+        help="NVIDIA's backends: let weights stay in host memory.",
+    ),
+    click.option(
+        "--workspace-mib",
+        type=click.IntRange(min=1),
+        help="NVIDIA's backends: most memory for scratch.",
     ),
     click.option(
         "--optimization-level",
         type=click.IntRange(0, _LEVELS),
-        help="From fast to build to fast to run. TensorRT.",
+        help="TensorRT: from fast to build to fast to run.",
     ),
-    click.option("--timing-cache", type=_CACHE, help="Keep kernels' timings here. TensorRT."),
-    click.option("--runtime-cache", type=_CACHE, help="Keep compiled kernels here. TensorRT-RTX."),
-    click.option("--cuda-graph", is_flag=True, help="Replay each step as one launch. Both."),
+    click.option("--timing-cache", type=_CACHE, help="TensorRT: keep its timings of kernels here."),
+    click.option("--runtime-cache", type=_CACHE, help="TensorRT-RTX: keep compiled kernels here."),
+    click.option(
+        "--cuda-graph", is_flag=True, help="NVIDIA's backends: replay each step as one launch."
+    ),
     click.option(
         "--build-timeout",
         type=click.IntRange(min=1),
         metavar="SECONDS",
-        help="Stop a build that takes longer. Both.  [default: 3600]",
+        help="NVIDIA's backends: stop a build that takes longer.  [default: 3600]",
     ),
     click.option(
         "-O",
