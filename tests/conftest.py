@@ -59,6 +59,7 @@ def small_graph(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     for norm in network.modules():
         if isinstance(norm, ActivatedNorm):  # as made, residual branches are 0
             torch.nn.init.normal_(norm.weight)
+            torch.nn.init.normal_(norm.bias)
     plan = tracing.InputPlan(
         layout="float32-nchw", height_px=64, width_px=64, batch=None, dynamic_size=False
     )
