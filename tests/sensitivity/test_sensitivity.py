@@ -15,7 +15,7 @@ from tresnet_deploy.images import ImageSet, demo_images
 from tresnet_deploy.int8_results import SensitivityReport
 from tresnet_deploy.quantize import quantize
 from tresnet_deploy.quantize.graphs import runtime_session
-from tresnet_deploy.sensitivity import Forms, expressions_of, sensitivity, step
+from tresnet_deploy.sensitivity import Forms, chosen, expressions_of, sensitivity, step
 from tresnet_deploy.sensitivity.chains import opened, through
 from tresnet_deploy.sensitivity.forms import exactly
 
@@ -132,6 +132,15 @@ def test_layers_of_one_block_are_measured_alone(
     for effect in found.effects:
         assert effect.only_snr_db != found.int8_snr_db
         assert effect.without_snr_db != found.int8_snr_db
+
+
+def test_a_block_stands_for_its_layers(forms: Forms) -> None:
+    found = chosen(forms.units("layer"), ("layer1.0", "stem.conv"), "--only")
+    assert [unit.name for unit in found] == [
+        "stem.conv",
+        "layer1.0.conv1.conv",
+        "layer1.0.conv2.conv",
+    ]
 
 
 def test_an_unknown_block_is_named_with_those_that_are_there(

@@ -38,7 +38,8 @@ _HELD_OUT, _HELD_OUT_SAMPLES = held_out_options(_SAMPLES)
     "--only",
     multiple=True,
     metavar="NAME",
-    help="Measure this block or layer, such as layer1.0; may be repeated.",
+    help="Measure this block or layer, or the layers of this block, such as layer1.0; may be "
+    "repeated.",
 )
 @_HELD_OUT
 @_HELD_OUT_SAMPLES

@@ -202,10 +202,12 @@ def exactly(names: Iterable[str]) -> tuple[str, ...]:
 def chosen(units: tuple[Unit, ...], names: Sequence[str], what: str) -> tuple[Unit, ...]:
     """Return the ``units`` of these names, all where none is named; ``what`` names the source.
 
+    The name of a block also stands for all layers in it.
+
     Raises:
         UsageError: a name is not one of them.
     """
-    known = {unit.name for unit in units}
+    known = {name for unit in units for name in (unit.name, unit.block)}
     unknown = [name for name in names if name not in known]
     if unknown:
         listed = [unit.name for unit in units]
@@ -214,7 +216,7 @@ def chosen(units: tuple[Unit, ...], names: Sequence[str], what: str) -> tuple[Un
             f"{what} names {unknown[0]!r}, which is nothing that is quantised here; there are: "
             f"{', '.join(listed[:_LISTED])}{more}"
         )
-    return tuple(unit for unit in units if not names or unit.name in names)
+    return tuple(unit for unit in units if not names or unit.name in names or unit.block in names)
 
 
 def _rewrite(model: ir.Model, options: QuantizeOptions) -> None:
