@@ -144,7 +144,8 @@ def test_the_mixed_page_says_what_is_kept_and_what_it_costs(
 ) -> None:
     html = mixed_page(mixed, report)
     assert "1 of 1 blocks in float keep a drop in top-1 of at most 0.5 %" in html
-    assert "50.0 % of the float" in html
+    assert "top-1 −0.40 points, in 50.0 % of the float" in html
+    assert "INT8 gains nothing here" not in html
     none = dataclasses.replace(mixed, kept=None)
     assert "No mixture keeps a drop in top-1 of at most 0.5 %" in mixed_page(none, report)
 

@@ -238,11 +238,16 @@ def _outcome(report: MixedReport) -> str:
     point = report.chosen
     if report.kept is None or point is None:
         return f"No mixture keeps {report.bound}"
+    found = (
+        f"{percent(point.judged.agreement)} same top-1"
+        if _by_agreement(report)
+        else f"top-1 {points(-(point.judged.drop or 0.0))} points"
+    )
     share = point.latency_ms / report.latencies.float_ms
+    verdict = "" if share < 1 else ": INT8 gains nothing here"
     return (
-        f"{len(report.kept)} of {total} blocks in float keep {report.bound}: "
-        f"{percent(point.judged.agreement)} same top-1 in {significant(100 * share)} % of the "
-        "float blocks' time"
+        f"{len(report.kept)} of {total} blocks in float keep {report.bound}: {found}, in "
+        f"{significant(100 * share)} % of the float blocks' time{verdict}"
     )
 
 
