@@ -33,6 +33,7 @@ Default gates
   fp16  0.9995   99.5 %      0.1 % of the reference's
   bf16  0.995    99.5 %      0.1 % of the reference's
   int8  0.85     99 %        1 % of the reference's
+  fp8   0.85     99 %        1 % of the reference's
 """
 
 
