@@ -147,7 +147,10 @@ def _ways_out(stage: StageParity, where: str) -> tuple[str, ...]:
     ways = []
     if stage.precision in CALIBRATED:
         what = "--int8" if stage.precision == "int8" else f"--precision {stage.precision}"
-        ways += [f"{what} --calibration-data DIR --overwrite", "--precision bf16"]
+        ways.append(f"{what} --calibration-data DIR --overwrite")
+        if stage.precision == "int8":
+            ways.append("--int8 --min-agreement 99% --overwrite")
+        ways.append("--precision bf16")
     if stage.precision in ("fp16", "bf16"):
         ways.append("--precision fp32")
     return tuple(f"tresnet-deploy build-engine {way}{where}" for way in ways)
