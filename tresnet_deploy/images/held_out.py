@@ -32,8 +32,7 @@ def held_out(
         ImageError: ``folder`` cannot be used, or its labels contradict the model's classes.
     """
     found = _candidates(artifact, folder, pool)
-    used = {_content(file) for file in (calibrated.files if calibrated else ())}
-    fresh = tuple(file for file in found.files if _content(file) not in used)
+    fresh = _fresh(found.files, calibrated.files if calibrated else ())
     seen = len(found) - len(fresh)
     if not fresh:
         raise UsageError(
@@ -59,6 +58,26 @@ def _candidates(artifact: Artifact, folder: Path | None, pool: ImageSet | None) 
         "users will see"
     )
     return replace(found, notes=(note,))
+
+
+def _fresh(
+    files: tuple[ImageFile, ...], calibrated: tuple[ImageFile, ...]
+) -> tuple[ImageFile, ...]:
+    """Return those of ``files`` whose bytes are not among ``calibrated``.
+
+    Only files of the size of a calibrated one are read: folders can be large.
+    """
+    sizes = {_size(file) for file in calibrated}
+    used = {_content(file) for file in calibrated}
+    return tuple(file for file in files if _size(file) not in sizes or _content(file) not in used)
+
+
+def _size(file: ImageFile) -> int:
+    """Return the size of an image in bytes, -1 where it cannot be told."""
+    try:
+        return file.path.stat().st_size
+    except OSError:
+        return -1
 
 
 def _content(file: ImageFile) -> str:
