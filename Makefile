@@ -4,6 +4,8 @@ VENV   ?= .venv
 BIN     = $(VENV)/bin
 STAMP   = $(VENV)/.installed
 GPU     = .venv-gpu
+# A worker for each of two cores; a file stays with one, so that its fixtures are made once.
+PARALLEL = -n 2 --dist loadfile
 
 .PHONY: setup abn demo test test-fast test-gpu test-engines lint types bench clean
 
@@ -23,10 +25,10 @@ demo: $(STAMP)  ## checkpoint to INT8 engine with proof and a report, in demo/
 	$(BIN)/tresnet-deploy deploy --demo --output demo --overwrite
 
 test: $(STAMP) lint types
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q $(PARALLEL)
 
 test-fast: $(STAMP)
-	$(BIN)/python -m pytest -q -m "not slow"
+	$(BIN)/python -m pytest -q $(PARALLEL) -m "not slow"
 
 test-gpu:  ## on a machine with an NVIDIA GPU: all that needs one; fails without, prints a table
 	@command -v nvidia-smi >/dev/null || { echo "test-gpu: no NVIDIA driver here: there is no nvidia-smi"; exit 1; }
