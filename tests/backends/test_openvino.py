@@ -111,23 +111,6 @@ def test_what_int8_leaves_in_float_is_bf16_where_the_cpu_has_it(
     assert backend.options_for("int8").inference_precision == hint
 
 
-def rounded_results(artifact: Artifact) -> int:
-    model = openvino.Core().read_model(artifact.path)
-    names = [op.get_friendly_name() for op in model.get_ops()]
-    return sum(name.endswith("/output_QuantizeLinear") for name in names)
-
-
-def test_what_int8_convolutions_hand_on_is_rounded_unless_that_is_turned_off(
-    int8_engine: Artifact, demo_int8: Artifact, tmp_path: Path
-) -> None:
-    exact = tmp_path / "exact.openvino.xml"
-    options = backend.Options(quantize_results=False)
-    plain = backend.build(demo_int8, exact, batch=SIZES, options=options)
-    assert rounded_results(plain) == 0
-    assert rounded_results(int8_engine) > 20
-    assert int8_engine.settings["openvino.quantize_results"] is True
-
-
 def failing(model: openvino.Model, path: Path, *, compress_to_fp16: bool) -> None:
     raise RuntimeError("basic_ios::clear: iostream error")
 

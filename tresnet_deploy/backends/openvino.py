@@ -57,7 +57,6 @@ InferencePrecision = Literal["f32", "bf16", "f16"]
 _NAME: Final = "openvino"
 _BLOB: Final = ".blob"
 _INLINE: Final = "inline-operators"  # OpenVINO reads no model-local functions
-_ROUNDING: Final = "quantize-results"
 _FULL_BYTES: Final = 1 << 20
 _HINTS: Final[Mapping[Precision, InferencePrecision]] = {
     "fp32": "f32",
@@ -78,13 +77,11 @@ class Options:
     """``threads`` 0: one for each physical core that this process may use.
 
     ``inference_precision`` is what the float part of the graph is computed in: the one setting of
-    precision that is not in the graph. ``quantize_results`` rounds what INT8 convolutions hand to
-    SE and additions too: 1 % faster for 0.8 dB of signal to noise.
+    precision that is not in the graph.
     """
 
     threads: Threads = 0
     inference_precision: InferencePrecision = "f32"
-    quantize_results: bool = True
 
 
 def options_for(precision: Precision) -> Options:
@@ -122,7 +119,7 @@ def build(source: Artifact, path: Path, *, batch: Batch, options: Options) -> Ar
         OSError: the disk is full.
     """
     try:
-        model = with_batch(_read_onnx(source.path, _rewrites(options)), _sizes(batch))
+        model = with_batch(_read_onnx(source.path, passes.order_for(_NAME)), _sizes(batch))
         lone = _blob_of(model, batch, options) if source.precision == "int8" else None
     except RuntimeError as error:
         raise BuildError(f"OpenVINO cannot compile {source.path.name}: {error}") from error
@@ -235,11 +232,6 @@ def _save(model: openvino.Model, path: Path) -> None:
         if shutil.disk_usage(path.parent).free < _FULL_BYTES:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
         raise BuildError(f"OpenVINO cannot write {path.name}: {error}") from error
-
-
-def _rewrites(options: Options) -> tuple[str, ...]:
-    order = passes.order_for(_NAME)
-    return tuple(name for name in order if options.quantize_results or name != _ROUNDING)
 
 
 def _read_onnx(path: Path, names: tuple[str, ...]) -> openvino.Model:
