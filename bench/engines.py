@@ -124,10 +124,14 @@ def _measured(
         contestants,
         architecture=architecture,
         batches=tuple(map(int, options.batches.split(","))),
-        schedule=Schedule(
-            rounds=options.rounds, seconds=options.seconds, min_steps=LEAST_STEPS, warmup_max_s=3.0
-        ),
+        schedule=_schedule(options),
         quick=options.quick,
+    )
+
+
+def _schedule(options: argparse.Namespace) -> Schedule:
+    return Schedule(
+        rounds=options.rounds, seconds=options.seconds, min_steps=LEAST_STEPS, warmup_max_s=3.0
     )
 
 
@@ -160,7 +164,7 @@ def _contestants(
     contestants = (
         *(each for each in torch_rows if each.name in wanted),
         *_rivals(checkpoint.model, exported, pictures, folder),
-        *engines(built, pictures, known=None),
+        *engines(built, pictures, known=None, schedule=_schedule(options)),
     )
     return contestants, exported.architecture
 

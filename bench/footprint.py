@@ -30,11 +30,10 @@ COMMAND: Final = (sys.executable, "-c", "from tresnet_deploy.cli import main; ma
 RUN_ENGINE: Final = """
 import sys
 from pathlib import Path
-from tresnet_deploy import artifacts, contestants, images
+from tresnet_deploy import artifacts, contestants, images, timing
 engine = artifacts.read(Path(sys.argv[1]))
-(contestant,) = contestants.engines(
-    (engine,), contestants.pictures_of(images.sample_photos()), known=None
-)
+pictures = contestants.pictures_of(images.sample_photos())
+(contestant,) = contestants.engines((engine,), pictures, known=None, schedule=timing.Schedule())
 session = contestant.open(int(sys.argv[2]))
 for _ in range(3):
     session.step()
