@@ -121,7 +121,7 @@ def test_a_step_that_runs_it_ends_with_3_and_the_way_out(
     assert (
         f"{NAME} cannot run here: builds for GPUs elsewhere: no NVIDIA GPU is visible" in done.err
     )
-    assert "copy tresnet.fp16.tensorrt-rtx.engine and its .json to a machine" in done.err
+    assert "copy tresnet.fp16.tensorrt-rtx.engine and its .json files to a machine" in done.err
 
 
 def test_a_benchmark_of_the_folder_leaves_out_what_cannot_run(

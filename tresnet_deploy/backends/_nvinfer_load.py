@@ -42,8 +42,8 @@ def _check_here(kind: Kind, artifact: Artifact, options: Options) -> None:
         raise ElsewhereError(
             f"{artifact.path.name} cannot run here: {found.reason}",
             hints=(
-                f"copy {artifact.path.name} and its .json to a machine with such a GPU, and run "
-                "the command there",
+                f"copy {artifact.path.name} and its .json files to a machine with such a GPU, and "
+                "run the command there",
                 "tresnet-deploy build-engine --backend openvino, for an engine that runs here",
             ),
         )
