@@ -39,7 +39,7 @@ test-gpu:  ## on a machine with an NVIDIA GPU: all that needs one; fails without
 	$(GPU)/bin/python -m pip install --quiet 'onnxruntime-gpu>=1.23,<2'
 	PYTHONPATH=tests/gpu $(GPU)/bin/python -m pytest -p gpu_gate -m gpu
 
-test-engines: $(STAMP)  ## every network in every precision for every GPU, by TensorRT-RTX: no GPU, half an hour
+test-engines: $(STAMP)  ## every network in every precision for every GPU, by TensorRT-RTX: no GPU, ten minutes
 	$(BIN)/python bench/engine_matrix.py
 
 lint: $(STAMP)
