@@ -6,12 +6,11 @@ import itertools
 from dataclasses import dataclass
 from typing import Final
 
-import jinja2
-
 from tresnet_deploy import __version__
 from tresnet_deploy.int8_results import Effect, MixedReport, Mixture, SensitivityReport
 from tresnet_deploy.report.axes import Axis, linear, signed
 from tresnet_deploy.report.charts import Bar, Chart, ChartRow, Kind
+from tresnet_deploy.report.pages import template
 from tresnet_deploy.report.words import milliseconds, percent, points, significant
 
 _HALF: Final = 0.5
@@ -261,14 +260,7 @@ def _rendered(
     rows: tuple[MixtureView, ...],
     notes: tuple[str, ...],
 ) -> str:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("tresnet_deploy", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("int8.html.jinja").render(
+    return template("int8.html.jinja").render(
         version=__version__,
         title=title,
         headline=headline,

@@ -2,27 +2,15 @@
 
 from __future__ import annotations
 
-import jinja2
-
 from tresnet_deploy import __version__
 from tresnet_deploy.report import blame, gpu, int8, kernels, origin, proof, speed, verdict
 from tresnet_deploy.report.data import ReportData
+from tresnet_deploy.report.pages import template
 
 
 def render(data: ReportData) -> str:
-    """Return ``data`` as HTML that asks the network for nothing.
-
-    All names and texts are escaped; a name that a view does not give is an error, not a blank.
-    """
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("tresnet_deploy", "templates"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    template = environment.get_template("report.html.jinja")
-    return template.render(
+    """Return ``data`` as HTML that asks the network for nothing."""
+    return template("report.html.jinja").render(
         data=data,
         version=__version__,
         title=f"{data.subject.architecture} {data.subject.precision}",

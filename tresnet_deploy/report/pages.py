@@ -1,0 +1,20 @@
+"""The templates in the package: this file is about how all pages of ours are filled in."""
+
+from __future__ import annotations
+
+import jinja2
+
+
+def template(name: str) -> jinja2.Template:
+    """Return the template called ``name``.
+
+    All names and texts are escaped; a name that a view does not give is an error, not a blank.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("tresnet_deploy", "templates"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(name)
