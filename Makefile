@@ -46,10 +46,10 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
-types: $(STAMP)  ## on an installed copy: the editable install is invisible to mypy
+types: $(STAMP)  ## on an installed copy, as the editable install is invisible to mypy; and the scripts
 	rm -rf build && mkdir -p build  # an old build/lib would hide that a module is gone
 	$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --target build/types .
-	cd build && MYPYPATH=types ../$(BIN)/python -m mypy --config-file ../pyproject.toml types/tresnet types/tresnet_deploy
+	cd build && MYPYPATH=types ../$(BIN)/python -m mypy --config-file ../pyproject.toml types/tresnet types/tresnet_deploy ../bench ../examples
 
 bench: $(STAMP)  ## minutes each, two quiet cores wanted
 	$(BIN)/python bench/engines.py

@@ -27,6 +27,7 @@ import openvino
 import torch
 from openvino.properties import hint
 
+from tresnet import TResNet
 from tresnet.deploy_form import deploy_form
 from tresnet_deploy import environment, weights
 from tresnet_deploy.artifacts import to_json, write_whole
@@ -170,7 +171,7 @@ def _contestants(
 
 
 def _rivals(
-    model: torch.nn.Module, exported: Artifact, pictures: Pictures, folder: Path
+    model: TResNet, exported: Artifact, pictures: Pictures, folder: Path
 ) -> Iterator[Contestant]:
     """What others make of the same weights: no operator, rewrite or graph of ours."""
     (spec,) = exported.inputs

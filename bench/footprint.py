@@ -26,30 +26,7 @@ CALIBRATION_IMAGES: Final = 64
 KIB_PER_MIB: Final = 1024
 BACKENDS: Final = ("openvino", "onnxruntime")
 COMMAND: Final = (sys.executable, "-c", "from tresnet_deploy.cli import main; main()")
-# Ends with the exit code of the step; argv: engine file, batch size.
-RUN_ENGINE: Final = """
-import sys
-from pathlib import Path
-from tresnet_deploy import artifacts, contestants, images, timing
-engine = artifacts.read(Path(sys.argv[1]))
-pictures = contestants.pictures_of(images.sample_photos())
-(contestant,) = contestants.engines((engine,), pictures, known=None, schedule=timing.Schedule())
-session = contestant.open(int(sys.argv[2]))
-for _ in range(3):
-    session.step()
-"""
-RUN_EAGER: Final = """
-import sys
-from pathlib import Path
-from tresnet_deploy import artifacts, contestants, images
-graph = artifacts.read(Path(sys.argv[1]))
-pictures = contestants.pictures_of(images.sample_photos())
-session = contestants.baselines(graph, pictures, compiled=False).contestants[0].open(
-    int(sys.argv[2])
-)
-for _ in range(3):
-    session.step()
-"""
+RUN: Final = (sys.executable, Path(__file__).with_name("run_once.py"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,11 +79,11 @@ def _footprints(variant: str, folder: Path, batch: int) -> Iterator[Footprint]:
     for backend in BACKENDS:
         for source in (graph, folder / f"{name}.int8.onnx"):
             yield _step("build-engine", source, "--backend", backend, "-o", folder)
-    yield _measured("eager PyTorch fp32", (sys.executable, "-c", RUN_EAGER, graph, batch))
+    yield _measured("eager PyTorch fp32", (*RUN, graph, batch))
     for suffix in ("openvino.xml", "onnxruntime.onnx"):
         for precision in ("fp32", "int8"):
             engine = folder / f"{name}.{precision}.{suffix}"
-            yield _measured(engine.name, (sys.executable, "-c", RUN_ENGINE, engine, batch))
+            yield _measured(engine.name, (*RUN, engine, batch))
 
 
 def _step(command: str, *arguments: object, limit: str = "") -> Footprint:

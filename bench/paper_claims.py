@@ -26,12 +26,12 @@ from torch import Tensor, nn
 from tresnet.layers import BlurPool2d, FastGlobalAvgPool2d, SpaceToDepth, in_place_operator
 from tresnet.model import create
 from tresnet_deploy.environment import describe
+from tresnet_deploy.speedups import median_ratio
 from tresnet_deploy.timing import QUICK, Schedule, interleaved
 
 Work = Callable[[], object]
 SCHEMA_VERSION: Final = 1
 MIB: Final = 2**20
-RESAMPLES: Final = 10_000
 SAME: Final = 0.03  # nearer than 3 % is no difference that a shared machine can show
 
 
@@ -87,17 +87,15 @@ def timed(claim: Claim, ours: Work, usual: Work, schedule: Schedule) -> Finding:
     print(f"timing: {claim.name}", file=sys.stderr)
     sides = interleaved((Call(ours), Call(usual)), schedule)  # type: ignore[arg-type]
     mine, theirs = (np.array([np.median(r) for r in side.rounds_ms]) for side in sides)
-    paired = theirs / mine  # (rounds,)
-    draws = np.random.default_rng(0).integers(0, len(paired), (RESAMPLES, len(paired)))
-    low, high = np.percentile(np.median(paired[draws], axis=1), (2.5, 97.5))
+    ratio, interval = median_ratio(theirs / mine)
     return Finding(
         claim=claim,
         unit="ms",
         ours=float(np.median(mine)),
         usual=float(np.median(theirs)),
-        ratio=float(np.median(paired)),
-        low=float(low),
-        high=float(high),
+        ratio=ratio,
+        low=interval.low,
+        high=interval.high,
     )
 
 
@@ -209,9 +207,8 @@ def layer_findings(schedule: Schedule, image_px: int) -> Iterator[Finding]:
 
 def network_findings(schedule: Schedule, images: Tensor) -> Iterator[Finding]:
     """Stems and whole networks, forward and backward."""
-    model = create("m", norm="auto")
+    model, resnet = create("m", norm="auto"), resnet50()
     stem, usual_stem = nn.Sequential(model.space_to_depth, model.stem), resnet_stem()
-    resnet = resnet50()
     for work in (inference, training):
         yield timed(
             Claim(
@@ -256,8 +253,7 @@ def in_place_finding(schedule: Schedule, images: Tensor) -> Finding:
 def findings(schedule: Schedule, batch: int, image_px: int) -> Iterator[Finding]:
     """All of them, as they come."""
     images = torch.rand(batch, 3, image_px, image_px)
-    has_abn = in_place_operator("auto") is not None
-    if has_abn:
+    if in_place_operator("auto") is not None:
         yield from memory_findings(images)
         yield in_place_finding(schedule, images)
     else:

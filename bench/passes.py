@@ -35,10 +35,10 @@ from tresnet_deploy.export import ExportOptions, export, file_name
 from tresnet_deploy.images import sample_photos
 from tresnet_deploy.passes.pad_channels import widen
 from tresnet_deploy.quantize import QuantizeOptions, quantize
+from tresnet_deploy.speedups import median_ratio
 
 BACKENDS: Final = ("openvino", "onnxruntime")
 CALIBRATION_IMAGES: Final = 8  # speed does not depend on the ranges
-RESAMPLES: Final = 2000
 NOISE_SEED: Final = 0
 SAME: Final = 0.02  # two builds of one graph differed by up to this much
 
@@ -157,22 +157,14 @@ def _table(
     medians = [np.array([np.median(times) for times in each.rounds_ms]) for each in results]
     print(f"{'':20}  {'ms':>8}  {'ratio':>6}  95 % interval")
     for contestant, times in zip(CONTESTANTS, medians, strict=True):
-        ratio = medians[0] / times
-        low, high = _interval(ratio)
-        value = float(np.median(ratio))
-        clear = abs(value - 1) > SAME and not low <= 1 <= high
+        value, interval = median_ratio(medians[0] / times)
+        clear = abs(value - 1) > SAME and not interval.low <= 1 <= interval.high
         verdict = ("pays" if value > 1 else "costs") if clear else ""
         print(
             f"{contestant.name:20}  {np.median(times):8.2f}  {value:6.3f}  "
-            f"{low:.3f} to {high:.3f}  {verdict}".rstrip(),
+            f"{interval.low:.3f} to {interval.high:.3f}  {verdict}".rstrip(),
             flush=True,
         )
-
-
-def _interval(ratio: np.ndarray) -> tuple[float, float]:
-    draws = np.random.default_rng(0).integers(0, len(ratio), (RESAMPLES, len(ratio)))
-    low, high = np.percentile(np.median(ratio[draws], axis=1), (2.5, 97.5))
-    return float(low), float(high)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 RECORD = ROOT / "tests/backends/tensorrt11_surface.json"
@@ -55,7 +56,7 @@ NEEDED = re.compile(r"\(NEEDED\)\s+Shared library: \[(libnv\w+\.so\.\d+)\]")
 UNDEFINED = re.compile(r"^\s+U (\w*(?:_INTERNAL|PluginRegistry|NvInferPlugins|ParserVersion))$")
 
 
-def surface(module: ModuleType) -> dict[str, object]:
+def surface(module: ModuleType) -> dict[str, Any]:
     """Return version, members of enumerations, and methods with their parameters' names."""
     classes = {name: described(getattr(module, name)) for name in CLASSES if hasattr(module, name)}
     return {"module": module.__name__.split("_bindings")[0], "version": module.__version__} | {

@@ -49,19 +49,20 @@ def speeds_of(row: BenchmarkRow) -> Speeds:
 
 
 def ratio_between(row: BenchmarkRow, baseline: BenchmarkRow) -> Ratio:
-    """Return how many times as fast ``row`` is as ``baseline``: the median over paired rounds.
+    """Return how many times as fast ``row`` is as ``baseline``: the median over paired rounds."""
+    value, interval = median_ratio(speeds_of(row) / speeds_of(baseline))
+    return Ratio(baseline=baseline.name, value=value, interval=interval)
+
+
+def median_ratio(paired: Speeds) -> tuple[float, Interval]:
+    """Return the median of the ratios ``paired`` (rounds,), and its 95 % interval.
 
     The interval is the percentile bootstrap over rounds (Efron and Tibshirani, chapter 13), the
-    same rounds for both. It is deterministic.
+    same rounds for both sides of a ratio. It is deterministic.
     """
-    paired = speeds_of(row) / speeds_of(baseline)  # (rounds,)
     draws = np.random.default_rng(0).integers(0, len(paired), (RESAMPLES, len(paired)))
     low, high = np.percentile(np.median(paired[draws], axis=1), _PERCENTILES)
-    return Ratio(
-        baseline=baseline.name,
-        value=float(np.median(paired)),
-        interval=Interval(low=float(low), high=float(high)),
-    )
+    return float(np.median(paired)), Interval(low=float(low), high=float(high))
 
 
 def drifted(speeds: Speeds) -> bool:
