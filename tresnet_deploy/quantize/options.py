@@ -8,6 +8,7 @@ from typing import Final
 from tresnet_deploy.calibration import DEFAULT_METHOD
 from tresnet_deploy.errors import UsageError
 from tresnet_deploy.precision.weight_ranges import WeightRange
+from tresnet_deploy.quantize.gptq import WeightRounding
 from tresnet_deploy.registry import OBSERVERS
 
 DEFAULT_SAMPLES: Final = 128
@@ -23,11 +24,13 @@ class Recipe:
     equalize: bool = False
     bias_correction: bool = False
     weights: WeightRange = "max"
+    weight_rounding: WeightRounding = "nearest"
 
     @property
     def extras(self) -> int:
         """How much it does beside finding ranges."""
-        return self.equalize + self.bias_correction + (self.weights != "max")
+        others = (self.weights != "max") + (self.weight_rounding != "nearest")
+        return self.equalize + self.bias_correction + others
 
     def __str__(self) -> str:
         """Return it in words: "mse, equalized, biases corrected"."""
@@ -36,6 +39,7 @@ class Recipe:
             "equalized" if self.equalize else "",
             "biases corrected" if self.bias_correction else "",
             f"weights by {self.weights}" if self.weights != "max" else "",
+            f"rounded by {self.weight_rounding}" if self.weight_rounding != "nearest" else "",
         )
         return ", ".join(part for part in parts if part)
 
@@ -50,8 +54,8 @@ class QuantizeOptions:
     ``random_calibration`` calibrates on noise, where there are no images at all. ``pad_channels``
     rounds channel counts up, exactly; None: where that is faster on this CPU.
 
-    ``method`` "auto" measures methods, and whatever of ``equalize``, ``bias_correction`` and
-    ``weights`` is None; with any other method None means off.
+    ``method`` "auto" measures methods, and whatever of ``equalize``, ``bias_correction``,
+    ``weights`` and ``weight_rounding`` is None; with any other method None means off.
     """
 
     method: str = DEFAULT_METHOD
@@ -65,6 +69,7 @@ class QuantizeOptions:
     equalize: bool | None = None
     bias_correction: bool | None = None
     weights: WeightRange | None = None
+    weight_rounding: WeightRounding | None = None
 
     def __post_init__(self) -> None:
         """Refuse an unknown method before any work is done."""
@@ -85,4 +90,5 @@ class QuantizeOptions:
             equalize=bool(self.equalize),
             bias_correction=bool(self.bias_correction),
             weights=self.weights or "max",
+            weight_rounding=self.weight_rounding or "nearest",
         )
