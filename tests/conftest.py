@@ -1,11 +1,14 @@
 """What several rooms test with: the trained network in the package, exported once a session."""
 
 import signal
+from collections.abc import Callable
 
 import pytest
 
+from tresnet_deploy.artifacts import to_json
 from tresnet_deploy.contracts import Artifact, Labels, Preprocess, Source
 from tresnet_deploy.images import demo_checkpoint, demo_images
+from tresnet_deploy.results import Gate, ParityReport, StageParity
 
 
 def pytest_configure() -> None:
@@ -84,3 +87,46 @@ def small_graph(tmp_path_factory: pytest.TempPathFactory) -> Artifact:
     with artifacts.publishing(path, overwrite=False) as staging:
         graph_files.save(model, staging.path)
         return staging.finish(described)
+
+
+@pytest.fixture
+def parity_of() -> Callable[..., ParityReport]:
+    """Return what makes the report of a comparison that an engine passed or failed."""
+
+    def judged(engine: Artifact, *, passed: bool) -> ParityReport:
+        gate = Gate(name="same top-1", value=0.5, bound=0.9, direction="at least", passed=passed)
+        stage = StageParity(
+            stage=f"engine ({engine.backend})",
+            precision=engine.precision,
+            file=engine.path.name,
+            max_abs=0.0,
+            mean_abs=0.0,
+            cosine_min=1.0,
+            snr_db=None,
+            top1_agreement=0.5,
+            top5_agreement=1.0,
+            flips=(),
+            gates=(gate,),
+            sha256=engine.sha256,
+        )
+        return ParityReport(
+            reference="eager",
+            architecture="tresnet_m",
+            images=2,
+            image_source="two images",
+            stages=(stage,),
+            verdict="pass" if passed else "fail",
+        )
+
+    return judged
+
+
+@pytest.fixture
+def file_verdict(parity_of: Callable[..., ParityReport]) -> Callable[..., None]:
+    """Return what files such a report beside the engine."""
+
+    def filed(engine: Artifact, *, passed: bool) -> None:
+        report = parity_of(engine, passed=passed)
+        engine.path.with_name("parity.json").write_bytes(to_json(report))
+
+    return filed

@@ -7,12 +7,10 @@ sidecar was never finished, and it is checked before the file itself is trusted.
 from __future__ import annotations
 
 import dataclasses
-import errno
 import hashlib
 import logging
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
@@ -24,6 +22,7 @@ import msgspec
 
 from tresnet_deploy import __version__, seals
 from tresnet_deploy.contracts import SCHEMA_VERSION, Artifact, FileDigest
+from tresnet_deploy.disk import disk_error, flush, is_about
 from tresnet_deploy.errors import ArtifactError, UnavailableError, UsageError
 
 T = TypeVar("T")
@@ -32,8 +31,6 @@ _PARTIAL = ".partial"
 _HASH_CHUNK_BYTES = 1 << 20
 # Names of 11,221 classes take about 400 kB; a sidecar of many megabytes is none of ours.
 _MAX_SIDECAR_BYTES = 16 << 20
-# What the kernel says when a folder refuses more bytes, whatever file the error names.
-_DISK_ERRNOS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)
 _log = logging.getLogger(__name__)
 
 
@@ -177,20 +174,6 @@ def locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def disk_error(error: OSError, folder: Path) -> UnavailableError:
-    """Return ``error`` as one that names ``folder`` and says what to do."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        free_mib = shutil.disk_usage(folder).free / 2**20 if folder.exists() else 0
-        return UnavailableError(
-            f"the disk of {folder}/ is full ({free_mib:.0f} MiB free); nothing was written",
-            hints=("free some space, or choose another folder with --output",),
-        )
-    return UnavailableError(
-        f"cannot write to {folder}/: {error.strerror or error}; nothing was written",
-        hints=("choose another folder with --output",),
-    )
-
-
 class Staging:
     """A hidden folder beside the target; its files appear together when ``finish`` is called."""
 
@@ -228,27 +211,17 @@ class Staging:
         for path in staged:
             if not self.overwrite:
                 _refuse_existing(self.target.with_name(path.name))
-            _flush(path)
+            flush(path)
         sidecar_of(self.target).unlink(missing_ok=True)
         for path in staged:
             path.replace(self.target.with_name(path.name))
-        _flush(self.target.parent)
+        flush(self.target.parent)
         return done
 
 
 def _refuse_existing(path: Path) -> None:
     if path.exists() or path.is_symlink():
         raise UsageError(f"{path} exists already", hints=("add --overwrite to replace it",))
-
-
-def _flush(path: Path) -> None:
-    if path.is_dir() and sys.platform == "win32":
-        return  # Windows cannot open a folder to flush it
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 @contextmanager
@@ -268,16 +241,11 @@ def publishing(target: Path, *, overwrite: bool) -> Iterator[Staging]:
             staging.folder.mkdir()
             yield staging
         except OSError as error:
-            if not _is_about(error, target.parent):
+            if not is_about(error, target.parent):
                 raise  # the step's own trouble, such as an image that cannot be read
             raise disk_error(error, target.parent) from error
         finally:
             shutil.rmtree(staging.folder, ignore_errors=True)
-
-
-def _is_about(error: OSError, folder: Path) -> bool:
-    named = (name for name in (error.filename, error.filename2) if isinstance(name, str))
-    return error.errno in _DISK_ERRNOS or any(Path(n).is_relative_to(folder) for n in named)
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -290,9 +258,9 @@ def write_whole(path: Path, data: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_bytes(data)
-        _flush(partial)
+        flush(partial)
         partial.replace(path)
-        _flush(path.parent)
+        flush(path.parent)
     except OSError as error:
         raise disk_error(error, path.parent) from error
     finally:

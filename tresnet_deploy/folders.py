@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tresnet_deploy.artifacts import disk_error, locked
+from tresnet_deploy.artifacts import locked
+from tresnet_deploy.disk import disk_error, flush
 from tresnet_deploy.errors import UsageError
 
 
@@ -36,7 +35,8 @@ def publishing(target: Path, *, marker: str, overwrite: bool) -> Iterator[Path]:
             partial.mkdir()
             yield partial
             assert (partial / marker).is_file(), f"the step has written no {marker}"
-            _flush(partial)
+            for path in (*partial.rglob("*"), partial):
+                flush(path)
             if target.exists():
                 target.rename(replaced)
             partial.rename(target)
@@ -58,14 +58,3 @@ def _refuse(target: Path, marker: str, *, overwrite: bool) -> None:
             f"{target} is not replaced: it holds no {marker}, so tresnet-deploy did not make it",
             hints=("choose another place with --to",),
         )
-
-
-def _flush(folder: Path) -> None:
-    for path in (*folder.rglob("*"), folder):
-        if path.is_dir() and sys.platform == "win32":
-            continue  # Windows cannot open a folder to flush it
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from types import ModuleType
 
@@ -14,7 +15,7 @@ from tresnet_deploy.contracts import Artifact, FileDigest
 from tresnet_deploy.errors import UnavailableError
 from tresnet_deploy.images import demo_images
 from tresnet_deploy.registry import Folder
-from tresnet_deploy.results import Gate, ParityReport, StageParity
+from tresnet_deploy.results import ParityReport
 from tresnet_deploy.timing import Schedule
 
 
@@ -23,34 +24,8 @@ def pictures() -> contestants.Pictures:
     return contestants.pictures_of(demo_images("test"))
 
 
-def parity_of(artifact: Artifact, *, passed: bool) -> ParityReport:
-    gate = Gate(name="g", value=0, bound=1, direction="at least", passed=passed)
-    stage = StageParity(
-        stage="engine",
-        precision=artifact.precision,
-        file=artifact.path.name,
-        max_abs=0,
-        mean_abs=0,
-        cosine_min=1,
-        snr_db=None,
-        top1_agreement=1,
-        top5_agreement=1,
-        flips=(),
-        gates=(gate,),
-        sha256=artifact.sha256,
-    )
-    return ParityReport(
-        reference="eager",
-        architecture="m",
-        images=1,
-        image_source="one image",
-        stages=(stage,),
-        verdict="pass" if passed else "fail",
-    )
-
-
 def test_an_engine_carries_the_verdict_on_its_own_bytes(
-    demo_graph: Artifact, pictures: contestants.Pictures
+    demo_graph: Artifact, pictures: contestants.Pictures, parity_of: Callable[..., ParityReport]
 ) -> None:
     def verdict(artifact: Artifact, known: ParityReport | None) -> str:
         (one,) = contestants.engines((artifact,), pictures, known=known, schedule=Schedule())
@@ -64,7 +39,7 @@ def test_an_engine_carries_the_verdict_on_its_own_bytes(
 
 
 def test_the_same_bytes_in_another_precision_have_no_verdict_yet(
-    demo_graph: Artifact, pictures: contestants.Pictures
+    demo_graph: Artifact, pictures: contestants.Pictures, parity_of: Callable[..., ParityReport]
 ) -> None:
     known = parity_of(demo_graph, passed=True)
     bf16 = replace(demo_graph, precision="bf16")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 from tresnet_deploy import artifacts, contestants
 from tresnet_deploy.artifacts import from_json, to_json
 from tresnet_deploy.contracts import Artifact, Labels, Source
-from tresnet_deploy.results import BenchmarkReport, Gate, ParityReport, StageParity
+from tresnet_deploy.results import BenchmarkReport
 
 from .conftest import NAMES, Command, save_classifier
 
@@ -32,33 +33,6 @@ def engine(tmp_path: Path) -> Artifact:
     )
     artifacts.sidecar_of(path).write_bytes(to_json(filed))
     return filed
-
-
-def file_parity(engine: Artifact, *, passed: bool) -> None:
-    gate = Gate(name="same top-1", value=0.5, bound=0.9, direction="at least", passed=passed)
-    stage = StageParity(
-        stage="engine (onnxruntime)",
-        precision="fp32",
-        file=engine.path.name,
-        max_abs=0.0,
-        mean_abs=0.0,
-        cosine_min=1.0,
-        snr_db=None,
-        top1_agreement=0.5,
-        top5_agreement=1.0,
-        flips=(),
-        gates=(gate,),
-        sha256=engine.sha256,
-    )
-    report = ParityReport(
-        reference="eager",
-        architecture="tresnet_m",
-        images=2,
-        image_source="two images",
-        stages=(stage,),
-        verdict="pass" if passed else "fail",
-    )
-    engine.path.with_name("parity.json").write_bytes(to_json(report))
 
 
 def test_benchmark_times_the_engines_of_a_folder_and_files_all_samples(
@@ -89,18 +63,18 @@ def test_benchmark_prints_json(command: Command, engine: Artifact, class_folders
 
 
 def test_an_engine_that_passed_parity_is_marked_by_its_hash(
-    command: Command, engine: Artifact, class_folders: Path
+    command: Command, engine: Artifact, class_folders: Path, file_verdict: Callable[..., None]
 ) -> None:
-    file_parity(engine, passed=True)
+    file_verdict(engine, passed=True)
     done = command("benchmark", engine.path, "--images", class_folders, *FAST)
     assert done.code == 0, done.err
     assert "onnxruntime fp32  pass" in done.out
 
 
 def test_an_engine_that_failed_parity_shows_no_ratio_and_ends_with_1(
-    command: Command, engine: Artifact, class_folders: Path
+    command: Command, engine: Artifact, class_folders: Path, file_verdict: Callable[..., None]
 ) -> None:
-    file_parity(engine, passed=False)
+    file_verdict(engine, passed=False)
     done = command("benchmark", engine.path, "--images", class_folders, *FAST, "-q")
     assert done.code == 1
     assert "no speed-up is claimed" in done.out
@@ -111,9 +85,9 @@ def test_an_engine_that_failed_parity_shows_no_ratio_and_ends_with_1(
 
 
 def test_a_parity_report_of_other_bytes_says_nothing_about_an_engine(
-    command: Command, engine: Artifact, class_folders: Path
+    command: Command, engine: Artifact, class_folders: Path, file_verdict: Callable[..., None]
 ) -> None:
-    file_parity(replace(engine, sha256="f" * 64), passed=False)
+    file_verdict(replace(engine, sha256="f" * 64), passed=False)
     done = command("benchmark", engine.path, "--images", class_folders, *FAST)
     assert done.code == 0
     assert "not checked" in done.out

@@ -1,8 +1,8 @@
 """What inspect says of engines: origin, runtime and verdict, without loading anything."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
 
 import pytest
 
@@ -10,7 +10,6 @@ from tresnet_deploy import artifacts
 from tresnet_deploy.contracts import Artifact, FileDigest
 from tresnet_deploy.errors import ArtifactError, UsageError
 from tresnet_deploy.inspection import EngineReport, inspect
-from tresnet_deploy.results import Gate, ParityReport, StageParity
 
 
 def publish(path: Path, artifact: Artifact, data: bytes) -> Artifact:
@@ -47,35 +46,6 @@ def report_on(engine: Artifact) -> EngineReport:
     return report
 
 
-def parity(engine: Artifact, *, sha256: str, verdict: Literal["pass", "fail"]) -> None:
-    gate = Gate(
-        name="cosine", value=0.5, bound=0.99, direction="at least", passed=verdict == "pass"
-    )
-    stage = StageParity(
-        stage="engine",
-        precision="int8",
-        file=engine.path.name,
-        max_abs=0.1,
-        mean_abs=0.01,
-        cosine_min=0.5,
-        snr_db=None,
-        top1_agreement=0.75,
-        top5_agreement=1.0,
-        flips=(),
-        gates=(gate,),
-        sha256=sha256,
-    )
-    report = ParityReport(
-        reference="eager",
-        architecture="tresnet_m",
-        images=8,
-        image_source="test",
-        stages=(stage,),
-        verdict=verdict,
-    )
-    engine.path.with_name("parity.json").write_bytes(artifacts.to_json(report))
-
-
 def test_an_engine_is_described_by_its_sidecar(engine: Artifact) -> None:
     report = report_on(engine)
     assert report.artifact == engine
@@ -106,19 +76,24 @@ def test_without_a_parity_report_there_is_no_verdict(engine: Artifact) -> None:
     assert report_on(engine).verdict is None
 
 
-@pytest.mark.parametrize("verdict", ["pass", "fail"])
+@pytest.mark.parametrize(("passed", "failed"), [(True, ()), (False, ("same top-1",))])
 def test_the_verdict_on_these_bytes_is_found(
-    engine: Artifact, verdict: Literal["pass", "fail"]
+    engine: Artifact,
+    file_verdict: Callable[..., None],
+    passed: bool,
+    failed: tuple[str, ...],
 ) -> None:
-    parity(engine, sha256=engine.sha256, verdict=verdict)
+    file_verdict(engine, passed=passed)
     found = report_on(engine).verdict
     assert found is not None
-    assert found.passed == (verdict == "pass")
-    assert found.failed_gates == (() if verdict == "pass" else ("cosine",))
+    assert found.passed == passed
+    assert found.failed_gates == failed
 
 
-def test_a_verdict_on_an_older_build_is_none(engine: Artifact) -> None:
-    parity(engine, sha256="2" * 64, verdict="pass")
+def test_a_verdict_on_an_older_build_is_none(
+    engine: Artifact, file_verdict: Callable[..., None]
+) -> None:
+    file_verdict(dataclasses.replace(engine, sha256="2" * 64), passed=True)
     assert report_on(engine).verdict is None
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,7 +17,6 @@ from tresnet_deploy.errors import ArtifactError, GateError, RunError, UsageError
 from tresnet_deploy.images import demo_images
 from tresnet_deploy.packaging import Serving, triton
 from tresnet_deploy.packaging.config import config_of
-from tresnet_deploy.results import Gate, ParityReport, StageParity
 
 from .conftest import copied
 
@@ -305,35 +305,8 @@ def test_a_served_file_that_answers_otherwise_is_not_written(
     assert not (tmp_path / "demo_int8").exists()
 
 
-def file_verdict(engine: Artifact, *, passed: bool) -> None:
-    gate = Gate(name="same top-1", value=0.5, bound=0.9, direction="at least", passed=passed)
-    stage = StageParity(
-        stage="engine",
-        precision="int8",
-        file=engine.path.name,
-        max_abs=0.0,
-        mean_abs=0.0,
-        cosine_min=1.0,
-        snr_db=None,
-        top1_agreement=0.5,
-        top5_agreement=1.0,
-        flips=(),
-        gates=(gate,),
-        sha256=engine.sha256,
-    )
-    report = ParityReport(
-        reference="eager",
-        architecture="tresnet_m",
-        images=2,
-        image_source="two images",
-        stages=(stage,),
-        verdict="pass" if passed else "fail",
-    )
-    engine.path.with_name("parity.json").write_bytes(artifacts.to_json(report))
-
-
 def test_an_engine_that_failed_parity_is_served_only_when_asked_for(
-    onnxruntime_engine: Artifact, tmp_path: Path
+    onnxruntime_engine: Artifact, tmp_path: Path, file_verdict: Callable[..., None]
 ) -> None:
     engine = artifacts.read(copied(onnxruntime_engine, tmp_path / "from"))
     file_verdict(engine, passed=False)

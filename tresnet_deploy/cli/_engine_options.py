@@ -5,7 +5,7 @@ A backend that lacks one refuses it by name, so none is passed over.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -46,14 +46,7 @@ class EngineFlags:
             UsageError: one is no NAME=VALUE, or is given twice.
         """
         given = {name: value for name, value in self._named(batches).items() if value}
-        for pair in self.extra:
-            name, equals, value = pair.partition("=")
-            if not equals or not name:
-                raise UsageError(f"--option {pair!r} is not NAME=VALUE")
-            if name in given:
-                raise UsageError(f"the option {name} is given twice")
-            given[name] = value
-        return given
+        return with_pairs(given, self.extra)
 
     def _named(self, batches: tuple[Batch, ...]) -> dict[str, str]:
         """Return the flags by the options that they are short for; empty where not given."""
@@ -78,6 +71,23 @@ class EngineFlags:
             **{name: "" if number is None else str(number) for name, number in numbers.items()},
             **{name: "true" if on else "" for name, on in switches.items()},
         }
+
+
+def with_pairs(given: Mapping[str, str], pairs: Iterable[str]) -> dict[str, str]:
+    """Return the options ``given`` and those that ``pairs``, of NAME=VALUE each, add.
+
+    Raises:
+        UsageError: one is no NAME=VALUE, or is given twice.
+    """
+    named = dict(given)
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals or not name:
+            raise UsageError(f"--option {pair!r} is not NAME=VALUE")
+        if name in named:
+            raise UsageError(f"the option {name} is given twice")
+        named[name] = value
+    return named
 
 
 def engine_options(function: F) -> F:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from tresnet_deploy.cli._engine_options import with_pairs
 from tresnet_deploy.cli._options import (
     emit,
     output_folder,
@@ -18,7 +19,6 @@ from tresnet_deploy.cli._options import (
     talkative,
     warn,
 )
-from tresnet_deploy.errors import UsageError
 from tresnet_deploy.registry import BACKENDS
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def command(
 
     wish = packaging.Wish(
         backend=backend,
-        options=_given(extra),
+        options=with_pairs({}, extra),
         images=images,
         samples=samples,
         compare=compare,
@@ -121,13 +121,3 @@ def _show(rebuilt: Rebuilt, folder: Path, json: bytes | None) -> None:
         if rebuilt.parity.verdict == "fail":
             raise failure(rebuilt.parity, where=where)
     say(f"next: tresnet-deploy benchmark{where}")
-
-
-def _given(pairs: tuple[str, ...]) -> dict[str, str]:
-    given: dict[str, str] = {}
-    for pair in pairs:
-        name, equals, value = pair.partition("=")
-        if not equals or not name or name in given:
-            raise UsageError(f"--option {pair!r} is not NAME=VALUE, or given twice")
-        given[name] = value
-    return given

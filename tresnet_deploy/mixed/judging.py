@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 
 from tresnet_deploy import graph_files, metrics, scoring
-from tresnet_deploy.artifacts import disk_error, sha256_of
+from tresnet_deploy.artifacts import sha256_of
 from tresnet_deploy.contracts import Array, Artifact, Batch, Session
+from tresnet_deploy.disk import disk_error
 from tresnet_deploy.errors import RunError
 from tresnet_deploy.images import ImageFile, ImageSet, batches
 from tresnet_deploy.int8_results import Judged

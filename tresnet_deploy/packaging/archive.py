@@ -11,7 +11,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-from tresnet_deploy.artifacts import disk_error, locked
+from tresnet_deploy.artifacts import locked
+from tresnet_deploy.disk import disk_error
 from tresnet_deploy.errors import ArtifactError, UnavailableError, UsageError
 from tresnet_deploy.packaging.manifest import is_inside
 

@@ -11,8 +11,9 @@ from typing import Final
 
 import numpy as np
 
-from tresnet_deploy.artifacts import disk_error, locked
+from tresnet_deploy.artifacts import locked
 from tresnet_deploy.contracts import Array, Artifact, Feeds, Preprocess, Progress, no_progress
+from tresnet_deploy.disk import disk_error
 from tresnet_deploy.errors import RunError, UsageError
 from tresnet_deploy.images import ImageFile, ImageSet, batches
 from tresnet_deploy.metrics import F1_THRESHOLD
