@@ -74,6 +74,8 @@ def _candidates(samples: int) -> Iterator[tuple[str, QuantizeOptions]]:
     yield f"{usual.method}, equalized", dataclasses.replace(usual, equalize=True)
     yield f"{usual.method}, biases corrected", dataclasses.replace(usual, bias_correction=True)
     yield f"{usual.method}, weights by mse", dataclasses.replace(usual, weights="mse")
+    rounded = dataclasses.replace(usual, weight_rounding="gptq")
+    yield f"{usual.method}, rounded by gptq", rounded
     additions = dataclasses.replace(usual, exclude=("/Add$",))
     yield f"{usual.method}, skip connections float", additions
     everything = dataclasses.replace(usual, quantize_all=True)

@@ -20,7 +20,7 @@ from tresnet_deploy.contracts import (
 )
 from tresnet_deploy.errors import ArtifactError, UsageError
 from tresnet_deploy.images import ImageSet
-from tresnet_deploy.quantize import AUTO, QuantizeOptions, convert, digests, quantize
+from tresnet_deploy.quantize import AUTO, QuantizeOptions, Recipe, convert, digests, quantize
 
 _PAD: Final = "pad_channels"
 
@@ -130,14 +130,19 @@ def _settings(images: ImageSet | None, options: QuantizeOptions) -> dict[str, Sc
         "quantize_all": options.quantize_all,
         "random_calibration": options.random_calibration,
     }
+    # None: whatever "auto" has found best.
+    extras: Recipe | QuantizeOptions = options if options.method == AUTO else asked
     if options.method == AUTO:
         wanted["chosen_by"] = AUTO
-        fixed = (options.equalize, options.bias_correction, options.weights)
     else:
         wanted["method"] = options.method
-        fixed = (asked.equalize, asked.bias_correction, asked.weights)
-    names = ("equalize", "bias_correction", "weights")
-    wanted |= {name: value for name, value in zip(names, fixed, strict=True) if value is not None}
+    fixed = {
+        "equalize": extras.equalize,
+        "bias_correction": extras.bias_correction,
+        "weights": extras.weights,
+        "weight_rounding": extras.weight_rounding,
+    }
+    wanted |= {name: value for name, value in fixed.items() if value is not None}
     if options.pad_channels is not None:
         wanted[_PAD] = options.pad_channels
     if images is not None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -112,6 +113,7 @@ def test_auto_prints_the_recipes_that_it_measured_and_marks_the_one_taken(
     assert any(line.startswith("recipe ") and "SNR dB" in line for line in lines)
     assert len([line for line in lines if line.endswith("  taken")]) == 1
     assert len([line for line in lines if ", equalized" in line]) >= 2
+    assert len([line for line in lines if ", rounded by gptq" in line]) == 1
     assert "on 10 images held out" in done.out
     assert "warning: CAL010: recipes were judged on only 10 images" in done.err
     assert "over 20 images" in done.out
@@ -124,6 +126,21 @@ def test_extras_can_be_asked_for_by_name(command: Command, folder: Path) -> None
     assert done.code == 0
     words = "channels equalized, biases corrected, weights by their squared error"
     assert f"also     {words}\n" in done.out
+
+
+def test_weights_rounded_by_gptq_are_named_with_what_that_gained(
+    command: Command, folder: Path
+) -> None:
+    done = command("quantize", "-o", folder, *SAMPLES, "--weight-rounding", "gptq")
+    assert done.code == 0
+    words = r"also     weights rounded by gptq \(\d+\.\d % of the nearest's error remains\)\n"
+    assert re.search(words, done.out)
+
+
+def test_an_unknown_rounding_names_those_that_there_are(command: Command, folder: Path) -> None:
+    done = command("quantize", "-o", folder, "--weight-rounding", "adaround")
+    assert done.code == 2
+    assert "'adaround' is not one of 'nearest', 'gptq'" in done.err
 
 
 def test_auto_cannot_measure_on_noise(command: Command, folder: Path) -> None:

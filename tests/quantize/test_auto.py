@@ -43,7 +43,7 @@ def trials(chosen: Artifact) -> Trials:
 def test_winner_and_losers_are_recorded_beside_the_graph(chosen: Artifact, trials: Trials) -> None:
     (taken,) = (trial for trial in trials.trials if trial.taken)
     assert chosen.settings["chosen_by"] == "auto"
-    for name in ("method", "equalize", "bias_correction", "weights"):
+    for name in ("method", "equalize", "bias_correction", "weights", "weight_rounding"):
         assert chosen.settings[name] == getattr(taken, name)
     assert trials.graph_sha256 == chosen.sha256
     assert artifacts.read(chosen.path) == chosen
@@ -51,6 +51,7 @@ def test_winner_and_losers_are_recorded_beside_the_graph(chosen: Artifact, trial
     assert any(trial.equalize for trial in trials.trials)
     assert any(trial.bias_correction for trial in trials.trials)
     assert any(trial.weights == "mse" for trial in trials.trials)
+    assert [trial.weight_rounding for trial in trials.trials].count("gptq") == 1
 
 
 def test_the_images_to_judge_on_were_not_calibrated_on(chosen: Artifact, trials: Trials) -> None:
@@ -77,6 +78,7 @@ def test_the_same_graph_comes_of_asking_for_the_winner(
         equalize=bool(settings["equalize"]),
         bias_correction=bool(settings["bias_correction"]),
         weights="mse" if weights == "mse" else "max",
+        weight_rounding="gptq" if settings["weight_rounding"] == "gptq" else "nearest",
     )
     again = quantize(demo_graph, tmp_path / "again.onnx", images=images, options=asked)
     assert again.settings["chosen_by"] == "request"
@@ -94,7 +96,9 @@ def test_a_graph_chosen_of_the_same_images_is_taken_again(
     )
     assert found.reused
     fixed = dataclasses.replace(OPTIONS, equalize=not chosen.settings["equalize"])
-    for other in (fixed, dataclasses.replace(OPTIONS, seed=1)):
+    swapped = "nearest" if chosen.settings["weight_rounding"] == "gptq" else "gptq"
+    other_way = dataclasses.replace(OPTIONS, weight_rounding=swapped)  # type: ignore[arg-type]
+    for other in (fixed, other_way, dataclasses.replace(OPTIONS, seed=1)):
         with pytest.raises(UsageError, match="by other settings"):
             converted(
                 demo_graph, chosen.path.parent, precision="int8", images=images, options=other

@@ -15,7 +15,9 @@ from tresnet_deploy.quantize import QuantizeOptions, Recipe, quantize
 
 from .conftest import snr_db
 
-EXTRAS = QuantizeOptions(samples=32, equalize=True, bias_correction=True, weights="mse")
+EXTRAS = QuantizeOptions(
+    samples=32, equalize=True, bias_correction=True, weights="mse", weight_rounding="gptq"
+)
 
 
 @pytest.fixture(scope="module")
@@ -35,8 +37,8 @@ def test_nothing_but_constants_differs_from_the_plain_graph(
 
 
 def test_the_artefact_says_what_was_done(made: Artifact) -> None:
-    found = {name: made.settings[name] for name in ("equalize", "bias_correction", "weights")}
-    assert found == {"equalize": True, "bias_correction": True, "weights": "mse"}
+    names = ("equalize", "bias_correction", "weights", "weight_rounding")
+    assert [made.settings[name] for name in names] == [True, True, "mse", "gptq"]
     assert made.settings["chosen_by"] == "request"
 
 
@@ -75,9 +77,15 @@ def test_an_earlier_choice_goes_when_its_graph_is_replaced(
 
 def test_a_recipe_in_words() -> None:
     assert str(Recipe(method="mse")) == "mse"
-    full = Recipe(method="mse", equalize=True, bias_correction=True, weights="mse")
-    assert str(full) == "mse, equalized, biases corrected, weights by mse"
-    assert full.extras == 3
+    full = Recipe(
+        method="mse",
+        equalize=True,
+        bias_correction=True,
+        weights="mse",
+        weight_rounding="gptq",
+    )
+    assert str(full) == "mse, equalized, biases corrected, weights by mse, rounded by gptq"
+    assert full.extras == 4
 
 
 def test_an_unknown_method_names_those_that_there_are() -> None:

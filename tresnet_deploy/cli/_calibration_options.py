@@ -29,6 +29,7 @@ class Calibration:
     equalize: bool | None
     bias_correction: bool | None
     weight_range: Literal["max", "mse"] | None
+    weight_rounding: Literal["nearest", "gptq"] | None
     exclude: tuple[str, ...]
     quantize_all: bool
     random_calibration: bool
@@ -55,6 +56,7 @@ class Calibration:
             equalize=self.equalize,
             bias_correction=self.bias_correction,
             weights=self.weight_range,
+            weight_rounding=self.weight_rounding,
         )
 
     def images(self, artifact: Artifact) -> ImageSet | None:
@@ -112,6 +114,13 @@ _OPTIONS = (
         type=click.Choice(["max", "mse"]),
         default=None,
         help="Where a channel of weights saturates.  [default: max; auto measures it]",
+    ),
+    click.option(
+        "--weight-rounding",
+        type=click.Choice(["nearest", "gptq"]),
+        default=None,
+        help="gptq rounds each layer's weights for the least error at its output.  "
+        "[default: nearest; auto measures it]",
     ),
     click.option(
         "--exclude",

@@ -39,6 +39,7 @@ def _row(trial: Trial) -> tuple[str, ...]:
         equalize=trial.equalize,
         bias_correction=trial.bias_correction,
         weights=trial.weights,
+        weight_rounding=trial.weight_rounding,
     )
     return (
         str(recipe),
@@ -76,8 +77,16 @@ def _extras(artifact: Artifact) -> str:
         "channels equalized" if settings.get("equalize") else "",
         "biases corrected" if settings.get("bias_correction") else "",
         "weights by their squared error" if settings.get("weights") == "mse" else "",
+        _rounding(artifact),
     )
     return ", ".join(part for part in parts if part)
+
+
+def _rounding(artifact: Artifact) -> str:
+    remaining = artifact.settings.get("weight_error_remaining")
+    if not isinstance(remaining, float):
+        return ""
+    return f"weights rounded by gptq ({percent(remaining)} of the nearest's error remains)"
 
 
 def _islands(artifact: Artifact) -> str:

@@ -2,8 +2,9 @@
 
     every method -> the two best of them, equalised -> the best so far with corrected biases
                  -> the best so far with weights that saturate where their squared error is least
+                 -> the best so far with weights rounded by what their layers read
 
-Ten recipes at most instead of all forty: each step keeps what the one before has found. What the
+Ten recipes at most instead of all eighty: each step keeps what the one before has found. What the
 options fix is not varied.
 """
 
@@ -120,6 +121,8 @@ def _run(search: _Search) -> None:
         _measure(search, [replace(search.winner.recipe, bias_correction=True)])
     if options.weights is None:
         _measure(search, [replace(search.winner.recipe, weights="mse")])
+    if options.weight_rounding is None:
+        _measure(search, [replace(search.winner.recipe, weight_rounding="gptq")])
 
 
 def _measure(search: _Search, recipes: Iterable[Recipe]) -> None:
@@ -180,6 +183,7 @@ def _judged(
             equalize=recipe.equalize,
             bias_correction=recipe.bias_correction,
             weights=recipe.weights,
+            weight_rounding=recipe.weight_rounding,
             snr_db=_UNMEASURABLE_DB if noise is None else min(noise, _UNMEASURABLE_DB),
             agreement=float(same.mean()),
             top1=None if labels is None else float(right.mean()),

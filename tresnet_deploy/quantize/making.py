@@ -1,6 +1,7 @@
 """From a recipe to an INT8 graph in memory.
 
-float graph --equalize--> --calibrate--> ranges --pad, place, insert--> --correct biases--> INT8
+float graph --equalize--> --calibrate--> ranges --pad, place, insert--> --round weights anew-->
+            --correct biases--> INT8
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ from tresnet_deploy.precision.placement import (
 )
 from tresnet_deploy.quantize.graphs import OpenSession
 from tresnet_deploy.quantize.options import QuantizeOptions, Recipe
+from tresnet_deploy.quantize.weight_rounding import Reconstruction, reconstruct
 
 _INLINE: Final = "inline-operators"
 
@@ -136,6 +138,24 @@ def make(job: Job, graph: Prepared, table: CalibrationTable, recipe: Recipe) -> 
     islands.mark(quantized.graph, seen)
     amax = {entry.tensor: entry.amax for entry in table.ranges}
     insert(quantized, placement, amax, grid=job.grid, weights=recipe.weights)
+    settings = _settings(options, recipe, table) | _improve(job, reference, quantized, recipe)
+    settings[f"{job.grid.name}_layers"] = len(placement.layers)
+    settings[f"{job.grid.name}_activations"] = len(placement.activations)
+    if padded:
+        settings["pad_channels"] = True
+    return Made(model=quantized, recipe=recipe, table=table, settings=settings)
+
+
+def _improve(
+    job: Job, reference: ir.Model, quantized: ir.Model, recipe: Recipe
+) -> dict[str, Scalar]:
+    """Do to the constants of ``quantized`` what ``recipe`` asks for; return what there is to tell.
+
+    Biases come last, to take what mean error the rounding has left.
+    """
+    told: dict[str, Scalar] = {}
+    if recipe.weight_rounding == "gptq":
+        told["weight_error_remaining"] = round(_rounded(job, reference, quantized).remaining, 3)
     if recipe.bias_correction:
         bias_correction.correct(
             reference,
@@ -145,12 +165,31 @@ def make(job: Job, graph: Prepared, table: CalibrationTable, recipe: Recipe) -> 
             batch=job.artifact.batch,
             progress=job.progress,
         )
-    settings = _settings(options, recipe, table)
-    settings[f"{job.grid.name}_layers"] = len(placement.layers)
-    settings[f"{job.grid.name}_activations"] = len(placement.activations)
-    if padded:
-        settings["pad_channels"] = True
-    return Made(model=quantized, recipe=recipe, table=table, settings=settings)
+    return told
+
+
+def _rounded(job: Job, reference: ir.Model, quantized: ir.Model) -> Reconstruction:
+    """Round the weights of ``quantized`` by GPTQ, and tell of each layer what it gained."""
+    found = reconstruct(
+        reference,
+        quantized,
+        job.open_session,
+        job.data,
+        grid=job.grid,
+        seed=job.options.seed,
+        batch=job.artifact.batch,
+        progress=job.progress,
+    )
+    for each in found.layers:
+        _log.debug(
+            "gptq %s: error %.2e of the output, %.2e by rounding to the nearest",
+            each.layer,
+            each.after,
+            each.before,
+        )
+    for refusal in found.left:
+        _log.debug("gptq leaves %s: %s", refusal.match, refusal.reason)
+    return found
 
 
 def _pad(model: ir.Model, options: QuantizeOptions) -> bool:
@@ -171,6 +210,7 @@ def _settings(
         "equalize": recipe.equalize,
         "bias_correction": recipe.bias_correction,
         "weights": recipe.weights,
+        "weight_rounding": recipe.weight_rounding,
         "chosen_by": options.method if options.method != recipe.method else "request",
         "calibration_images": table.images,
         "calibration_sha256": table.dataset_sha256,

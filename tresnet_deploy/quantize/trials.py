@@ -10,11 +10,12 @@ from typing import Final
 from tresnet_deploy.contracts import SCHEMA_VERSION
 from tresnet_deploy.metrics import Flags, mcnemar
 from tresnet_deploy.precision.weight_ranges import WeightRange
+from tresnet_deploy.quantize.gptq import WeightRounding
 from tresnet_deploy.quantize.options import Recipe
 
 PAYS_DB: Final = 0.5
-"""What equalisation, corrected biases or other weight ranges have to gain each, to be taken: the
-figures of two seeds of one recipe differ by as much."""
+"""What equalisation, corrected biases, other weight ranges or other rounding have to gain each, to
+be taken: the figures of two seeds of one recipe differ by as much."""
 
 _CHANCE: Final = 0.05  # two recipes whose answers differ less than this likely are equally good
 
@@ -35,6 +36,7 @@ class Trial:
     agreement: float
     top1: float | None
     seconds: float
+    weight_rounding: WeightRounding = "nearest"
     taken: bool = False
 
 

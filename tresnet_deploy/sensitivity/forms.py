@@ -184,6 +184,7 @@ def _job(
         equalize=made.recipe.equalize,
         bias_correction=made.recipe.bias_correction,
         weights=made.recipe.weights,
+        weight_rounding=made.recipe.weight_rounding,
     )
     return replace(job, options=fixed), fixed
 
