@@ -32,8 +32,8 @@ Default gates
   fp32  0.99999  100 %       0.01 % of the reference's; scores off by 0.1 % of their spread
   fp16  0.9995   99.5 %      0.1 % of the reference's
   bf16  0.995    99.5 %      0.1 % of the reference's
-  int8  0.85     99 %        1 % of the reference's
-  fp8   0.85     99 %        1 % of the reference's
+  int8  0.95     99 %        1 % of the reference's
+  fp8   0.95     99 %        1 % of the reference's
 """
 
 
