@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 
 import tresnet
 
@@ -65,6 +66,21 @@ def test_a_short_training_saves_a_checkpoint_with_raw_gammas(
     assert checkpoint.class_names is not None
     assert checkpoint.class_names[0] == "T-shirt/top"
     assert (checkpoint.model.stem.norm.weight < 0).any()
+    with safe_open(target, "pt") as file:
+        command = file.metadata()["command"]
+    assert command.startswith(
+        f"python examples/train.py --data {data.name} --output model.safetensors --small-epochs 1"
+    )
+
+
+def test_the_checkpoint_that_was_trained_on_cifar10_says_so_by_itself(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(str(EXAMPLES))
+    checkpoint = tresnet.load(EXAMPLES / "cifar10_tresnet_m_0.25.safetensors")
+    assert checkpoint.class_names == importlib.import_module("cifar10").CLASSES
+    assert sum(p.numel() for p in checkpoint.model.parameters()) == 1_919_258
+    assert checkpoint.gammas == "absolute"
 
 
 def test_a_folder_without_the_data_set_is_an_error_that_says_where_to_get_it(
