@@ -5,8 +5,8 @@ CAL002  some show one plain colour               CAL007  a range leaves far outl
 CAL003  some are there more than once            CAL008  they are noise, asked for as such
 CAL004  all show one class                       CAL009  other preprocessing makes the float graph
 CAL005  some have no label                               better
-                                                 CAL010  recipes are judged on few images
-CAL101  an activation is NaN or infinite: an error, the others are warnings
+                                                 CAL010  few images to judge on
+CAL101  an activation or answer is NaN or infinite: an error, the others are warnings
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import numpy as np
+
 from tresnet_deploy.artifacts import sha256_of
 from tresnet_deploy.contracts import CalibrationTable
 from tresnet_deploy.errors import QuantizeError
-from tresnet_deploy.images import ImageSet
+from tresnet_deploy.images import ImageSet, counted
 
 from .data import Data, Noise, Portion
 
@@ -27,6 +29,7 @@ FEW_IMAGES: Final = 32  # below it amax still grows by several percent with each
 FAR: Final = 4  # two of eight bits: a value this many times beyond amax is not just a tail
 
 _LISTED: Final = 3  # names in a message
+_CHECK_WEIGHTS: Final = ("check the checkpoint: tresnet-deploy inspect FILE",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,9 +55,10 @@ class Tally:
 
     def update(self, portion: Portion) -> None:
         """Look at some images as the graph gets them."""
-        flat = portion.array.reshape(len(portion.array), -1)
-        self.images += len(flat)
-        self.plain += int((flat.max(axis=1) == flat.min(axis=1)).sum())
+        array = portion.array
+        space = (1, 2) if array.dtype == np.uint8 else (2, 3)  # NHWC bytes, else NCHW
+        self.images += len(array)
+        self.plain += int((array.max(axis=space) == array.min(axis=space)).all(axis=1).sum())
         self.skipped.extend(portion.skipped)
 
 
@@ -70,10 +74,23 @@ def notes(tally: Tally, data: Data) -> tuple[str, ...]:
     else:
         found = [*_of_number(tally, data.images), *_of_files(data.images)]
     if tally.plain:
-        which = "all" if tally.plain == tally.images else f"{tally.plain} of {tally.images}"
-        message = f"{which} calibration images show one plain colour (black frames?)"
-        found.append(Finding(rule="CAL002", message=message, advice="leave them out"))
+        found.append(_of_plain(tally))
     return tuple(str(finding) for finding in sorted(found, key=lambda finding: finding.rule))
+
+
+def _of_plain(tally: Tally) -> Finding:
+    if tally.plain == tally.images:
+        return Finding(
+            rule="CAL002",
+            message="all calibration images show one plain colour (black frames?)",
+            advice="ranges of these say nothing about photographs: give other images",
+        )
+    return Finding(
+        rule="CAL002",
+        message=f"{tally.plain} of {tally.images} calibration images show one plain colour "
+        "(black frames?)",
+        advice="leave them out",
+    )
 
 
 def of_ranges(table: CalibrationTable) -> tuple[Finding, ...]:
@@ -105,15 +122,23 @@ def not_finite(tensor: str, images: Sequence[str]) -> QuantizeError:
     return QuantizeError(
         f"CAL101: the activation {tensor} is NaN or infinite in the float graph itself "
         f"(images: {', '.join(images)})",
-        hints=("check the checkpoint: tresnet-deploy inspect FILE",),
+        hints=_CHECK_WEIGHTS,
     )
 
 
-def of_held_out(images: int) -> tuple[Finding, ...]:
-    """Return whether recipes that are judged on so many ``images`` are judged by chance."""
+def no_numbers() -> QuantizeError:
+    """Return the error for a float graph whose own answers are NaN or infinite."""
+    return QuantizeError(
+        "CAL101: the float graph itself answers NaN or infinity on real images",
+        hints=_CHECK_WEIGHTS,
+    )
+
+
+def of_held_out(images: int, what: str = "recipes were") -> tuple[Finding, ...]:
+    """Return whether ``what`` is judged on so many ``images`` is judged by chance."""
     if images >= FEW_IMAGES:
         return ()
-    message = f"recipes were judged on only {images} images that were not calibrated on"
+    message = f"{what} judged on only {counted(images)} not calibrated on"
     return (Finding(rule="CAL010", message=message, advice="give a few hundred images in all"),)
 
 
@@ -127,7 +152,7 @@ def _of_number(tally: Tally, images: ImageSet) -> Iterable[Finding]:
     if tally.images < FEW_IMAGES and not images.is_sample:
         yield Finding(
             rule="CAL001",
-            message=f"calibrated on only {tally.images} images",
+            message=f"calibrated on only {counted(tally.images)}",
             advice="ranges settle with a few hundred",
         )
 

@@ -129,7 +129,7 @@ def test_warnings_are_given_again_from_the_cache(
     make(data)
     caplog.clear()
     make(data)
-    assert "only 1 images" in caplog.text
+    assert "only 1 image;" in caplog.text
     assert "skipped: 01.png is no image" in caplog.text
 
 

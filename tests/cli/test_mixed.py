@@ -100,9 +100,12 @@ def test_a_bound_that_nothing_keeps_ends_with_1_the_curve_and_no_file(
         (("--max-drop", "0%"), "--max-drop 0 % is no bound for a search"),
         (("--max-drop", "0.5"), "'0.5' is 50 points: write 0.5% or less"),
         (("--min-agreement", "99"), "'99' is more than everything: write 99%"),
+        (("--min-agreement", "150%"), "'150%' is more than everything: give less than 100%"),
+        (("--min-agreement", "100"), "'100' is more than everything: give less than 100%"),
+        (("--max-drop", "0." + "0" * 400 + "1"), "--max-drop 0 % is no bound for a search"),
         (("--max-drop", "half"), "'half' is no share: write 0.5% or 0.005"),
         (("--max-drop", "1%", "--min-agreement", "99%"), "give --max-drop or --min-agreement"),
-        (("--min-agreement", "99.9%"), "20 held-out images cannot show"),
+        (("--min-agreement", "99.9%"), "20 images held out cannot show"),
         ((), "--held-out-samples changes nothing without a bound"),
     ],
 )

@@ -30,7 +30,7 @@ def test_what_calibration_left_of_its_folder_is_judged_on(
     found = held_out(demo_graph, folder=None, pool=pool, calibrated=drawn, count=100, seed=0)
     assert len(found) == 4
     assert not {file.path for file in found.files} & {file.path for file in drawn.files}
-    assert found.notes == ("6 images are not judged on: they were calibrated on",)
+    assert found.notes == ("6 images not judged on: calibrated on",)
 
 
 def test_a_copy_under_another_name_is_not_judged_on(demo_graph: Artifact, tmp_path: Path) -> None:

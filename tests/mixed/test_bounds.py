@@ -39,7 +39,7 @@ def test_a_bound_is_taken_literally() -> None:
 
 def test_too_few_images_cannot_show_a_bound(labelled: ImageSet) -> None:
     few = replace(labelled, files=labelled.files[:99])
-    with pytest.raises(UsageError, match=r"99 held-out images cannot show .*100 or more"):
+    with pytest.raises(UsageError, match=r"99 images held out cannot show .*100 or more"):
         check(Bound(kind="min-agreement", share=0.99), few, TEN)
     with pytest.raises(UsageError, match=r"one image is 1\.01 %, so 200 or more"):
         check(Bound(kind="max-drop", share=0.005), few, TEN)

@@ -147,7 +147,7 @@ def test_a_drop_is_judged_with_labels(search: Search) -> None:
 
 
 def test_too_few_images_are_refused_before_any_work(search: Search, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="20 held-out images cannot show"):
+    with pytest.raises(UsageError, match="20 images held out cannot show"):
         search(Bound(kind="max-drop", share=0.01))
     assert not (tmp_path / "deploy").exists()
 

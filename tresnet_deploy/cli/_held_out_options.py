@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -65,10 +65,14 @@ def split(
         UsageError: no image is left to judge on.
         ImageError: a folder cannot be read or has no images.
     """
+    from tresnet_deploy.calibration import doctor
     from tresnet_deploy.images import sample
     from tresnet_deploy.images.held_out import held_out
 
     pool = calibration.images(artifact)
     drawn = sample(pool, calibration.calibration_samples, seed=seed) if pool else None
     judged = held_out(artifact, folder=folder, pool=pool, calibrated=drawn, count=count, seed=seed)
+    if len(judged) < count:  # fewer than were asked for
+        doubts = tuple(str(doubt) for doubt in doctor.of_held_out(len(judged), "INT8 is"))
+        judged = replace(judged, notes=(*judged.notes, *doubts))
     return Split(calibration=pool, judged=judged)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 F = TypeVar("F", bound=Callable[..., Any])
 
 SAMPLES = 500  # as compare: a bound of half a point needs 200 or more
+_DIGITS = 9  # a billion images cannot show less
 _UNCLEAR = 0.2  # a drop of 0.5 written without a percent sign was meant as half a point
 
 
@@ -34,12 +35,14 @@ class Share(click.ParamType[float]):
         """Return the share; what is no number or not from 0 to 100 % is a usage error."""
         if isinstance(value, float):
             return value
-        match = re.fullmatch(r"(\d+(?:\.\d*)?|\.\d+)\s*(%?)", str(value).strip())
+        match = re.fullmatch(r"([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*(%?)", str(value).strip())
         if not match:
             self.fail(f"{value!r} is no share: write 0.5% or 0.005", param, ctx)
-        share = float(match[1]) / (100 if match[2] else 1)
+        number = float(match[1])
+        share = round(number / (100 if match[2] else 1), _DIGITS)
         if share > 1:
-            self.fail(f"{value!r} is more than everything: write {match[1]}%", param, ctx)
+            way = "give less than 100%" if match[2] or number >= 100 else f"write {match[1]}%"  # noqa: PLR2004
+            self.fail(f"{value!r} is more than everything: {way}", param, ctx)
         if param is not None and param.name == "max_drop" and not match[2] and share >= _UNCLEAR:
             self.fail(f"{value!r} is {100 * share:g} points: write {value}% or less", param, ctx)
         return share

@@ -81,6 +81,7 @@ def _searched(
     from tresnet_deploy.artifacts import to_json
     from tresnet_deploy.cli._held_out_options import split
     from tresnet_deploy.cli._mixed_text import failure, text
+    from tresnet_deploy.images import counted
     from tresnet_deploy.mixed import Wanted, choose
 
     images = split(
@@ -90,7 +91,8 @@ def _searched(
         count=mixed.held_out_samples or SAMPLES,
         seed=request.seed,
     )
-    say(f"looking for the fewest blocks in float with {bound}, on {len(images.judged)} images")
+    judged = counted(len(images.judged))
+    say(f"looking for the fewest blocks in float with {bound}, on {judged}")
     chosen = choose(
         request.source,
         request.folder,
@@ -122,8 +124,11 @@ def _refuse(request: Request, bound: Bound) -> None:
     """Refuse a bound without a search, and files that the build would refuse after minutes."""
     from tresnet_deploy import build
     from tresnet_deploy.converting import file_name
+    from tresnet_deploy.quantize.graphs import require_fp32
 
     choice, source, folder = request.choice, request.source, request.folder
+    if choice.precision == "int8":
+        require_fp32(source, "an INT8 engine that keeps a bound")
     if choice.graph != "int8" or not choice.calibrates:
         raise UsageError(
             f"--{bound.kind} changes nothing here: no INT8 graph is made",

@@ -8,6 +8,7 @@ from tresnet_deploy.artifacts import from_json
 from tresnet_deploy.cli._inspection_text import facts
 from tresnet_deploy.cli._tables import percent, table
 from tresnet_deploy.contracts import CALIBRATED, Artifact
+from tresnet_deploy.images import counted
 from tresnet_deploy.quantize import AUTO, Recipe
 from tresnet_deploy.quantize.trials import Trial, Trials, beside
 
@@ -56,8 +57,9 @@ def _settings(artifact: Artifact) -> Iterable[tuple[str, str]]:
     yield "network", artifact.architecture
     yield "graph", artifact.parents[0].name
     if artifact.precision in CALIBRATED:
-        images = "noise images" if settings["random_calibration"] else "images"
-        yield "ranges", f"{settings['method']} over {settings['calibration_images']} {images}"
+        number = int(settings["calibration_images"] or 0)
+        images = f"{number} noise images" if settings["random_calibration"] else counted(number)
+        yield "ranges", f"{settings['method']} over {images}"
         layers, activations = (
             settings[f"{artifact.precision}_{what}"] for what in ("layers", "activations")
         )

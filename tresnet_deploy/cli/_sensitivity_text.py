@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from tresnet_deploy.cli._tables import percent, table
+from tresnet_deploy.images import counted
 from tresnet_deploy.int8_results import Effect, SensitivityReport
 
 _SHOWN: Final = 30  # of a hundred layers the worst tell the story; the JSON has all
@@ -17,7 +18,7 @@ def text(report: SensitivityReport) -> str:
     more = len(ranked) - len(shown)
     tail = f"\n  and {more} more in sensitivity.json" if more else ""
     return (
-        f"{report.architecture} in INT8 on {report.images} images: {report.image_source}\n"
+        f"{report.architecture} in INT8 on {counted(report.images)}: {report.image_source}\n"
         f"against the float graph: SNR {decibels(report.int8_snr_db)} dB, same top-1 "
         f"{percent(report.int8_agreement)}\n\n"
         f"{table(_heads(report), [_row(effect) for effect in shown], indent='  ')}{tail}\n\n"

@@ -23,7 +23,7 @@ from tresnet_deploy.cli._options import (
     say,
     talkative,
 )
-from tresnet_deploy.contracts import Batch, Precision
+from tresnet_deploy.contracts import CALIBRATED, Artifact, Batch, Precision
 from tresnet_deploy.errors import UsageError
 from tresnet_deploy.registry import BACKENDS
 
@@ -104,7 +104,7 @@ def command(
     choice = choose(source, precision=wanted, backend=backend, options=flags.options(batches))
     batch = Batch.around(batches) if batches else None
     if not choice.calibrates:
-        _refuse_idle(ctx)
+        _refuse_idle(ctx, source)
     if dry_run:
         planned = plan(source, folder, choice, batch=batch, overwrite=overwrite)
         emit(to_json(planned) if output_format == "json" else plan_text(planned))
@@ -149,11 +149,13 @@ def _precision(
     return next(iter(asked), None)
 
 
-def _refuse_idle(ctx: click.Context) -> None:
+def _refuse_idle(ctx: click.Context, source: Artifact) -> None:
     """Refuse options of calibration where nothing is calibrated, instead of passing them over."""
+    done = source.precision in CALIBRATED
+    why = f"{source.path.name} is {source.precision} already" if done else "no INT8 graph is made"
     for name in _CALIBRATION:
         if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
             raise UsageError(
-                f"--{name.replace('_', '-')} changes nothing here: no INT8 graph is made",
+                f"--{name.replace('_', '-')} changes nothing here: {why}",
                 hints=("add --int8, with an FP32 graph", "leave it out"),
             )

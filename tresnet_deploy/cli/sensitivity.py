@@ -71,12 +71,13 @@ def command(
     """
     from tresnet_deploy.artifacts import to_json, write_whole
     from tresnet_deploy.cli._sensitivity_text import text
+    from tresnet_deploy.images import counted
     from tresnet_deploy.report.int8 import sensitivity_page
     from tresnet_deploy.sensitivity import PAGE, REPORT, sensitivity
 
     source = float_graph_at(model, folder)
     images = split(source, calibration, folder=held_out, count=held_out_samples, seed=seed)
-    say(f"measuring each {by} of {described(source)} on {len(images.judged)} images")
+    say(f"measuring each {by} of {described(source)} on {counted(len(images.judged))}")
     with progress_bar(quiet=quiet) as progress:
         report = sensitivity(
             source,

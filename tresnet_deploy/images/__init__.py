@@ -13,7 +13,7 @@ from tresnet_deploy.images.packaged import (
     demo_images,
     sample_photos,
 )
-from tresnet_deploy.images.sets import ImageFile, ImageSet, dataset_digest, sample
+from tresnet_deploy.images.sets import ImageFile, ImageSet, counted, dataset_digest, sample
 from tresnet_deploy.images.stream import ImageBatch, Skipped, batches
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Purpose",
     "Skipped",
     "batches",
+    "counted",
     "dataset_digest",
     "default_images",
     "demo_checkpoint",

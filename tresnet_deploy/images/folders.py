@@ -9,7 +9,7 @@ from pathlib import Path
 from tresnet_deploy.errors import ImageError
 from tresnet_deploy.images.coco import annotations_for, from_instances
 from tresnet_deploy.images.labels import Labelling, from_class_folders, from_labels_file
-from tresnet_deploy.images.sets import ImageFile, ImageSet
+from tresnet_deploy.images.sets import ImageFile, ImageSet, counted
 
 SUFFIXES = frozenset(
     (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
@@ -62,7 +62,7 @@ def scan(
         root=folder,
         files=tuple(files),
         class_names=found.class_names,
-        source=f"{len(paths)} images in {folder}",
+        source=f"{counted(len(paths))} in {folder}",
         notes=found.notes,
     )
 

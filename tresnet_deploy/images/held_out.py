@@ -9,7 +9,7 @@ from tresnet_deploy.artifacts import sha256_of
 from tresnet_deploy.contracts import Artifact
 from tresnet_deploy.errors import UsageError
 from tresnet_deploy.images.packaged import default_images
-from tresnet_deploy.images.sets import ImageFile, ImageSet, sample
+from tresnet_deploy.images.sets import ImageFile, ImageSet, counted, sample
 
 
 def held_out(
@@ -35,16 +35,22 @@ def held_out(
     fresh = _fresh(found.files, calibrated.files if calibrated else ())
     seen = len(found) - len(fresh)
     if not fresh:
-        raise UsageError(
-            f"no image is left to judge on: all {len(found)} ({found.source}) were calibrated on",
-            hints=(
-                "--held-out DIR, for a folder of other images",
-                f"--calibration-samples {max(1, len(found) // 2)}, which leaves the others",
-            ),
-        )
-    note = (f"{seen} images are not judged on: they were calibrated on",) if seen else ()
+        raise _none_left(found)
+    note = (f"{counted(seen)} not judged on: calibrated on",) if seen else ()
     drawn = sample(replace(found, files=fresh), count, seed=seed)
     return replace(drawn, notes=(*found.notes, *note))
+
+
+def _none_left(found: ImageSet) -> UsageError:
+    fewer = f"--calibration-samples {len(found) // 2}, which leaves the others"
+    every = f"all {len(found)} ({found.source}) were" if len(found) > 1 else f"{found.source} was"
+    return UsageError(
+        f"no image is left to judge on: {every} calibrated on",
+        hints=(
+            "--held-out DIR, for a folder of other images",
+            *((fewer,) if len(found) > 1 else ()),
+        ),
+    )
 
 
 def _candidates(artifact: Artifact, folder: Path | None, pool: ImageSet | None) -> ImageSet:

@@ -64,6 +64,11 @@ class ImageSet:
         return (file.path.relative_to(self.root) if inside else file.path).as_posix()
 
 
+def counted(images: int) -> str:
+    """Return "1 image" or "2 images", for messages."""
+    return f"{images} image{'' if images == 1 else 's'}"
+
+
 def dataset_digest(image_set: ImageSet) -> str:
     """Return the sha256 of the images' contents and labels in order; names do not matter.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tresnet_deploy.contracts import Labels
 from tresnet_deploy.errors import UsageError
-from tresnet_deploy.images import ImageSet
+from tresnet_deploy.images import ImageSet, counted
 from tresnet_deploy.int8_results import BoundKind, Judged
 
 _LABEL_FREE = "--min-agreement 99%, which needs no labels"
@@ -67,14 +67,15 @@ def check(bound: Bound, images: ImageSet, labels: Labels) -> None:
     if bound.kind == "max-drop" and (unlabelled or labels.multi_label):
         what = "images may show several classes" if labels.multi_label else _missing(images)
         raise UsageError(
-            f"--max-drop needs one label for each held-out image, and {what} ({images.source})",
+            f"--max-drop needs one label for each held-out image, and {what} ({images.source})"
+            f"{''.join(f'; {note}' for note in images.notes)}",
             hints=(_LABEL_FREE, "--held-out DIR, with one folder for each class"),
         )
     # Rounded first: 1 - 0.99 is a little more than 0.01.
     least = math.ceil(round(1 / bound.room, 6))
     if len(images) < least:
         raise UsageError(
-            f"{len(images)} held-out images cannot show {bound}: one image is "
+            f"{counted(len(images))} held out cannot show {bound}: one image is "
             f"{_percent(1 / len(images))}, so {least} or more are needed",
             hints=("--held-out DIR, for a folder with more images", "a looser bound"),
         )

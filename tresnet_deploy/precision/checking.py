@@ -11,9 +11,10 @@ from typing import Final
 
 import numpy as np
 
-from tresnet_deploy.calibration import Data, filled
+from tresnet_deploy.calibration import Data, doctor, filled
 from tresnet_deploy.contracts import Array, Batch, Session, run
 from tresnet_deploy.errors import QuantizeError
+from tresnet_deploy.images import counted
 
 POOR_SNR_DB: Final = 10.0  # noise a third of the signal: agreement of top-1 is gone
 
@@ -34,7 +35,7 @@ class Nearness:
         """Return one line for people."""
         return (
             f"SNR {self.snr_db:.1f} dB and {self.top1_agreement:.0%} top-1 agreement with the "
-            f"float graph, {self.images} images"
+            f"float graph, {counted(self.images)}"
         )
 
 
@@ -44,7 +45,7 @@ def compare(reference: Session, candidate: Session, data: Data, batch: Batch | N
     A poor result is logged as a warning: gates on accuracy belong to compare.
 
     Raises:
-        QuantizeError: the candidate's outputs are not finite.
+        QuantizeError: outputs are not finite, the float graph's or the candidate's.
     """
     with ExitStack() as stack:
         for session in (reference, candidate):
@@ -52,6 +53,8 @@ def compare(reference: Session, candidate: Session, data: Data, batch: Batch | N
         pairs = list(_outputs(reference, candidate, data, batch))
     wanted = np.concatenate([pair[0] for pair in pairs]).astype(np.float64)
     found = np.concatenate([pair[1] for pair in pairs]).astype(np.float64)
+    if not np.isfinite(wanted).all():
+        raise doctor.no_numbers()
     if not np.isfinite(found).all():
         raise QuantizeError(
             "the converted graph gives NaN or infinity where the float graph does not",

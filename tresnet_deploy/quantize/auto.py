@@ -20,9 +20,8 @@ from typing import Final
 import numpy as np
 import onnx_ir as ir
 
-from tresnet_deploy.calibration import Pictures
+from tresnet_deploy.calibration import Pictures, doctor
 from tresnet_deploy.contracts import Array, CalibrationTable
-from tresnet_deploy.errors import QuantizeError
 from tresnet_deploy.images import ImageSet, dataset_digest
 from tresnet_deploy.metrics import best, correct, snr_db
 from tresnet_deploy.quantize.making import Job, Made, Prepared, make, prepared, tables
@@ -140,7 +139,7 @@ def _float_scores(job: Job, pictures: Pictures) -> tuple[Array, Array | None]:
     """Return the float graph's scores (N, C), and the classes (N,) if every image has one."""
     scores, names = _scores(job, pictures, job.model)
     if not np.isfinite(scores).all():
-        raise QuantizeError("the float graph itself gives NaN or infinity on held-out images")
+        raise doctor.no_numbers()
     images = pictures.images
     known = {images.name_of(file): file.label for file in images.files}
     labels = [known[name] for name in names]

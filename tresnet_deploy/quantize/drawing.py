@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from tresnet_deploy.errors import UsageError
-from tresnet_deploy.images import ImageSet, dataset_digest, sample
+from tresnet_deploy.images import ImageSet, counted, dataset_digest, sample
 from tresnet_deploy.quantize.options import AUTO, QuantizeOptions
 
 FEWEST: Final = 8
@@ -35,8 +35,8 @@ def drawn(images: ImageSet, options: QuantizeOptions) -> Drawn:
     total = len(images)
     if total < FEWEST:
         raise UsageError(
-            f"--method auto holds images out to measure on, and {total} are too few: "
-            f"it wants {FEWEST} or more",
+            f"--method auto holds images out to measure on: it wants {FEWEST} or more, not "
+            f"{counted(total)}",
             hints=("--method mse", "--calibration-data DIR with more images"),
         )
     held = min(max(total - options.samples, total // _SHARE_HELD_OUT), _MOST_HELD_OUT)

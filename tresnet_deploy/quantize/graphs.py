@@ -28,8 +28,15 @@ def require_fp32(artifact: Artifact, wanted: str) -> None:
         what = artifact.precision if artifact.kind == "onnx" else artifact.kind
         raise UsageError(
             f"{artifact.path} is no FP32 graph but {what}; {wanted} is made from FP32",
-            hints=(_EXPORT,),
+            hints=(_float_parent(artifact) or _EXPORT,),
         )
+
+
+def _float_parent(artifact: Artifact) -> str:
+    """Return the way to the FP32 graph that ``artifact`` was made of, where it lies beside it."""
+    graphs = [each.name for each in artifact.parents if each.name.endswith(".onnx")]
+    found = artifact.path.with_name(graphs[-1]) if graphs else None
+    return f"name the graph that it was made of: {found}" if found and found.is_file() else ""
 
 
 def float_graph(artifact: Artifact) -> ir.Model:

@@ -15,7 +15,6 @@ from tresnet_deploy.errors import UsageError
 from tresnet_deploy.images import ImageSet
 from tresnet_deploy.precision import checking
 from tresnet_deploy.precision.grids import FP8, INT8, Grid
-from tresnet_deploy.precision.placement import place
 from tresnet_deploy.quantize import auto, input_check
 from tresnet_deploy.quantize.drawing import Drawn, drawn
 from tresnet_deploy.quantize.graphs import (
@@ -25,7 +24,7 @@ from tresnet_deploy.quantize.graphs import (
     require_fp32,
     runtime_session,
 )
-from tresnet_deploy.quantize.making import Job, Made, make, prepared, tables
+from tresnet_deploy.quantize.making import Job, Made, make, prepared, require_layers, tables
 from tresnet_deploy.quantize.options import QuantizeOptions
 from tresnet_deploy.quantize.trials import Trials, beside
 
@@ -66,7 +65,7 @@ def quantize(
     data = _data(artifact, sets, options)
     with artifacts.publishing(target, overwrite=overwrite) as staging:
         model = float_graph(artifact)
-        place(model.graph, exclude=options.exclude)  # refuses a wrong --exclude before any work
+        require_layers(model.graph, options)
         for note in images.notes if images and sets else ():
             _log.warning("%s", note)
         job = Job(

@@ -112,6 +112,23 @@ def tables(job: Job, graph: Prepared, methods: Sequence[str]) -> tuple[Calibrati
     )
 
 
+def require_layers(graph: ir.Graph, options: QuantizeOptions) -> None:
+    """Refuse a wrong ``--exclude``, or one that leaves nothing to quantise, before any work."""
+    which = ALL_ROLES if options.quantize_all else DEFAULT_ROLES
+    if not place(graph, which=which, exclude=options.exclude).layers:
+        raise nothing_left(options)
+
+
+def nothing_left(options: QuantizeOptions) -> UsageError:
+    """Return the error for a graph in which all layers stay float."""
+    excluded = " ".join(f"--exclude {each!r}" for each in options.exclude)
+    if not excluded:
+        return UsageError("no layer is left to quantise: none has a range on these images")
+    return UsageError(
+        f"no layer is left to quantise with {excluded}", hints=("an expression that matches less",)
+    )
+
+
 def make(job: Job, graph: Prepared, table: CalibrationTable, recipe: Recipe) -> Made:
     """Return ``graph`` in INT8.
 
@@ -132,7 +149,7 @@ def make(job: Job, graph: Prepared, table: CalibrationTable, recipe: Recipe) -> 
         dead=dead_tensors(table),
     )
     if not placement.layers:
-        raise UsageError("no layer is left to quantise")
+        raise nothing_left(options)
     # For whoever types the float remainder later: what FP16 could not hold.
     seen = {entry.tensor: max(-entry.observed_min, entry.observed_max) for entry in table.ranges}
     islands.mark(quantized.graph, seen)

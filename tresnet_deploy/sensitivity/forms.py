@@ -24,7 +24,15 @@ from tresnet_deploy.precision.placement import ALL_ROLES, DEFAULT_ROLES, Placeme
 from tresnet_deploy.quantize import QuantizeOptions, auto
 from tresnet_deploy.quantize.drawing import drawn
 from tresnet_deploy.quantize.graphs import float_graph, require_fp32, runtime_session
-from tresnet_deploy.quantize.making import Job, Prepared, make, prepared, tables
+from tresnet_deploy.quantize.making import (
+    Job,
+    Prepared,
+    make,
+    nothing_left,
+    prepared,
+    require_layers,
+    tables,
+)
 
 _LISTED: Final = 8  # names in a message
 
@@ -142,7 +150,7 @@ def prepare(
         segments=segments(model.graph),
     )
     if not forms.units("block"):
-        raise UsageError("no layer is left to quantise")
+        raise nothing_left(options)
     return forms
 
 
@@ -163,9 +171,11 @@ def _job(
         data = Pictures(
             images=sets.calibration, preprocess=artifact.preprocess, strict=options.strict
         )
+    model = float_graph(artifact)
+    require_layers(model.graph, options)
     job = Job(
         artifact=artifact,
-        model=float_graph(artifact),
+        model=model,
         data=data,
         options=options,
         grid=INT8,

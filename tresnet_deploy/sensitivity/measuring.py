@@ -12,7 +12,7 @@ import numpy as np
 from tresnet_deploy import metrics
 from tresnet_deploy.calibration import Pictures, filled
 from tresnet_deploy.contracts import Array, Progress, no_progress
-from tresnet_deploy.errors import RunError
+from tresnet_deploy.errors import ImageError, RunError
 from tresnet_deploy.images import ImageSet
 from tresnet_deploy.int8_results import Basis, Effect, SensitivityReport
 from tresnet_deploy.sensitivity.chains import Chains, opened, through
@@ -20,6 +20,7 @@ from tresnet_deploy.sensitivity.forms import Forms, Unit, chosen
 
 _PIXELS: Final = 4 * 224 * 224  # of a portion: M in pieces then takes 1 GiB in all
 _MOST: Final = 32
+_ALIKE: Final = 1e-5  # of the largest score: what another size of batch may change
 
 
 @dataclass(slots=True)
@@ -52,7 +53,7 @@ def measure(
 
     Raises:
         UsageError: a name is not one of a unit.
-        ImageError: no image is readable.
+        ImageError: no image is readable, or the float graph answers all alike.
         RunError: the float graph itself answers NaN or infinity, or a piece fails.
     """
     units = chosen(forms.units(basis.by), names, "--only")
@@ -115,6 +116,7 @@ def _report(
             f"the float graph {forms.artifact.path.name} itself answers NaN or infinity",
             hints=("check the weights: tresnet-deploy inspect CHECKPOINT",),
         )
+    _require_told_apart(plain, images)
     return SensitivityReport(
         architecture=forms.artifact.architecture,
         file=forms.artifact.path.name,
@@ -131,6 +133,17 @@ def _report(
         skipped=tuple(scores.skipped),
         notes=images.notes,
     )
+
+
+def _require_told_apart(plain: Array, images: ImageSet) -> None:
+    """Refuse black frames and copies of one image, on which no network can go wrong."""
+    spread = float(np.ptp(plain, axis=0).max())
+    if len(plain) > 1 and spread <= _ALIKE * float(np.abs(plain).max()):
+        raise ImageError(
+            f"the float graph answers all {len(plain)} held-out images alike, so they cannot show "
+            f"what INT8 costs ({images.source}): black frames, or copies of one image?",
+            hints=("--held-out DIR, for a folder of other images",),
+        )
 
 
 def _effect(unit: Unit, plain: Array, int8: Array, *, only: Array, without: Array) -> Effect:
