@@ -104,7 +104,8 @@ def of_ranges(table: CalibrationTable) -> tuple[Finding, ...]:
     found = []
     if dead:
         message = (
-            f"0 on all calibration images, so what reads them stays float: {listed(sorted(dead))}"
+            "these are 0 on all calibration images, so what reads them stays float: "
+            f"{listed(sorted(dead))}"
         )
         found.append(Finding(rule="CAL006", message=message))
     if far:

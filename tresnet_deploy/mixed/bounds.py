@@ -66,9 +66,10 @@ def check(bound: Bound, images: ImageSet, labels: Labels) -> None:
     unlabelled = sum(file.label is None for file in images.files)
     if bound.kind == "max-drop" and (unlabelled or labels.multi_label):
         what = "images may show several classes" if labels.multi_label else _missing(images)
+        why = "".join(f"; {note}" for note in images.notes if note.startswith("labels "))
         raise UsageError(
             f"--max-drop needs one label for each held-out image, and {what} ({images.source})"
-            f"{''.join(f'; {note}' for note in images.notes)}",
+            f"{why}",
             hints=(_LABEL_FREE, "--held-out DIR, with one folder for each class"),
         )
     # Rounded first: 1 - 0.99 is a little more than 0.01.
