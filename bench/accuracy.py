@@ -24,7 +24,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-import jinja2
 import msgspec
 import numpy as np
 import openvino
@@ -34,7 +33,7 @@ from accuracy_table import AUTO, MIN_MAX, MIXED, Results, Run, Speed, chart, mar
 
 from tresnet_deploy import artifacts, environment, metrics, scoring
 from tresnet_deploy.contracts import Array, Session
-from tresnet_deploy.report.pages import template
+from tresnet_deploy.report import pages
 from tresnet_deploy.speedups import median_ratio, round_speeds
 from tresnet_deploy.timing import Schedule, interleaved
 
@@ -45,7 +44,6 @@ OURS: Final[dict[str, tuple[str, ...]]] = {
     AUTO: ("--method", "auto"),
     MIXED: ("--method", "auto", "--min-agreement", "99%"),
 }
-RUNTIMES_TOLD: Final = "one Q/DQ file, ONNX Runtime against OpenVINO: "
 _PART: Final = 500
 
 
@@ -182,7 +180,7 @@ def _other_runtimes(ground: Ground, seed: int) -> Iterator[str]:
     (graph,) = _folder(ground, AUTO, seed).glob("*.int8.onnx")
     answers = [_answers(_engine(path), ground.test) for path in (graph, _built(ground, AUTO, seed))]
     share = np.mean(np.array(answers[0]) != np.array(answers[1]))
-    yield f"{RUNTIMES_TOLD}{share:.2%} of answers differ"
+    yield f"one Q/DQ file, ONNX Runtime against OpenVINO: {share:.2%} of answers differ"
     checked = _said([COMMAND, "preflight", graph])
     yield f"it passes `preflight`: {checked}"
     options = ["--backend", "tensorrt-rtx", "--compute-capability", "8.6", "--overwrite"]
@@ -224,8 +222,7 @@ def _speed(ground: Ground, name: str, seed: int, batch: int) -> Speed:
 
 def _page(found: list[Results], facts: dict[str, str]) -> str:
     source = Path(__file__).with_name("accuracy.html.jinja").read_text()
-    environment_ = template("style.css").environment
-    page: jinja2.Template = environment_.from_string(source)
+    page = pages.environment().from_string(source)
     entries = [(chart(each), [*verdicts(each), *each.notes]) for each in found]
     return page.render(entries=entries, facts=facts)
 

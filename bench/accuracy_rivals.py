@@ -8,18 +8,11 @@ from typing import Any, Final
 import nncf
 import numpy as np
 import numpy.typing as npt
-import onnx
 import onnxruntime
 import openvino
+import ort_static
 from accuracy_data import Ground
-from onnx.inliner import inline_local_functions
-from onnxruntime.quantization import (
-    CalibrationDataReader,
-    CalibrationMethod,
-    QuantFormat,
-    QuantType,
-    quantize_static,
-)
+from onnxruntime.quantization import CalibrationMethod
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from openvino.properties import hint
 
@@ -35,20 +28,11 @@ NNCF_DEFAULT: Final = "NNCF"
 NNCF_FILE: Final = "nncf-0.xml"
 
 
-class _Reader(CalibrationDataReader):  # type: ignore[misc]
-    def __init__(self, name: str, images: Array) -> None:
-        self._feeds = iter([{name: image[None]} for image in images])
-
-    def get_next(self) -> dict[str, Array] | None:
-        return next(self._feeds, None)
-
-
 def plain(ground: Ground) -> Path:
     """The network as others' tools want it: our functions inlined, shapes inferred."""
     target = ground.folder / "plain.onnx"
     if not target.is_file():
-        inlined = ground.folder / "inlined.onnx"
-        onnx.save(inline_local_functions(onnx.load(ground.artifact.path)), inlined)
+        inlined = ort_static.inlined(ground.artifact.path, ground.folder / "inlined.onnx")
         quant_pre_process(inlined, target, skip_symbolic_shape=True)
     return target
 
@@ -58,16 +42,8 @@ def onnxruntime_by(method: CalibrationMethod) -> Rival:
 
     def made(ground: Ground, calibration: Array) -> Predict:
         target = ground.folder / f"ort-{method.name}.onnx"
-        quantize_static(
-            plain(ground),
-            target,
-            _Reader(ground.artifact.inputs[0].name, calibration),
-            quant_format=QuantFormat.QDQ,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            per_channel=True,
-            calibrate_method=method,
-        )
+        singles = (image[None] for image in calibration)
+        ort_static.quantize(plain(ground), target, ground.artifact.inputs[0].name, singles, method)
         return _onnxruntime(target)
 
     return made

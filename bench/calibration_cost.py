@@ -12,11 +12,9 @@ The pictures are crops of the photographs in the package, as many as are asked f
 
 import argparse
 import json
-import os
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,42 +22,16 @@ from typing import Final
 
 import numpy as np
 from PIL import Image
+from processes import COMMAND, ended
 
 from tresnet_deploy import environment
 from tresnet_deploy.images import demo_checkpoint, sample_photos
 
-COMMAND: Final = (sys.executable, "-c", "from tresnet_deploy.cli import main; main()")
-KIB_PER_MIB: Final = 1024
 GIB: Final = 2**30
 CROP_PX: Final = 192  # of photographs of at most 320
 OURS: Final = ("minmax", "mse", "percentile", "entropy")
 THEIRS: Final = ("MinMax", "Percentile", "Entropy")
-# argv: graph, folder of pictures, count, method, target, limit in bytes.
-THEIR_SCRIPT: Final = """
-import resource, sys
-from pathlib import Path
-import onnx
-from onnx.inliner import inline_local_functions
-from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
-from onnxruntime.quantization import CalibrationDataReader
-from tresnet_deploy import artifacts
-from tresnet_deploy.images import batches, sample, scan
-graph, folder, count, method, target, limit = sys.argv[1:]
-resource.setrlimit(resource.RLIMIT_AS, (int(limit), int(limit)))
-artifact = artifacts.read(Path(graph))
-pictures = sample(scan(Path(folder)), int(count), seed=0)
-class Reader(CalibrationDataReader):
-    def __init__(self):
-        self.found = batches(pictures, artifact.preprocess, 1)
-    def get_next(self):
-        batch = next(self.found, None)
-        return batch and {artifact.inputs[0].name: batch.array}
-plain = target + ".plain.onnx"
-onnx.save(inline_local_functions(onnx.load(graph)), plain)
-quantize_static(plain, target, Reader(), quant_format=QuantFormat.QDQ, per_channel=True,
-    activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8,
-    calibrate_method=CalibrationMethod[method])
-"""
+THEIR_SCRIPT: Final = Path(__file__).with_name("ort_static.py")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +102,7 @@ def _rows(folder: Path, options: argparse.Namespace) -> Iterator[Cost]:
     for method in THEIRS:
         target = folder / f"{method}.onnx"
         limit = options.limit_gib * GIB
-        command = ("-c", THEIR_SCRIPT, graph, pictures, options.images, method, target, limit)
+        command = (THEIR_SCRIPT, graph, pictures, options.images, method, target, limit)
         yield _measured(f"ONNX Runtime, {method}", options.images, (sys.executable, *command))
 
 
@@ -150,20 +122,13 @@ def _ours(graph: Path, pictures: Path, count: int, method: str) -> Cost:
 
 
 def _measured(name: str, images: int, command: tuple[object, ...]) -> Cost:
-    begin = time.monotonic()
-    process = subprocess.Popen(
-        list(map(str, command)), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stderr is not None
-    said = process.stderr.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    code = os.waitstatus_to_exitcode(status)
+    found = ended(command)
     return Cost(
         name=name,
         images=images,
-        seconds=round(time.monotonic() - begin, 1),
-        peak_mib=round(usage.ru_maxrss / KIB_PER_MIB),
-        ended=f"failed ({code}): {said.strip()[:120]}" if code else "",
+        seconds=found.seconds,
+        peak_mib=found.peak_mib,
+        ended=f"failed ({found.code}): {found.said[:120]}" if found.code else "",
     )
 
 

@@ -9,23 +9,20 @@ photographs and run three times. Random weights: neither figure depends on their
 
 import argparse
 import json
-import os
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
+from processes import COMMAND, ended
+
 from tresnet_deploy import environment
 
 SCHEMA_VERSION: Final = 1
 CALIBRATION_IMAGES: Final = 64
-KIB_PER_MIB: Final = 1024
 BACKENDS: Final = ("openvino", "onnxruntime")
-COMMAND: Final = (sys.executable, "-c", "from tresnet_deploy.cli import main; main()")
 RUN: Final = (sys.executable, Path(__file__).with_name("run_once.py"))
 
 
@@ -94,18 +91,10 @@ def _step(command: str, *arguments: object, limit: str = "") -> Footprint:
 
 
 def _measured(name: str, command: tuple[object, ...], *, limit: str = "") -> Footprint:
-    begin = time.monotonic()
-    process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.monotonic() - begin
-    if code := os.waitstatus_to_exitcode(status):
-        sys.exit(f"{name} ended with {code}")
-    return Footprint(
-        name=name,
-        seconds=round(seconds, 1),
-        peak_mib=round(usage.ru_maxrss / KIB_PER_MIB),
-        limit=limit,
-    )
+    found = ended(command)
+    if found.code:
+        sys.exit(f"{name} ended with {found.code}: {found.said}")
+    return Footprint(name=name, seconds=found.seconds, peak_mib=found.peak_mib, limit=limit)
 
 
 def _print(variant: str, rows: list[Footprint]) -> None:

@@ -1,7 +1,11 @@
 """What several rooms test with: the trained network in the package, exported once a session."""
 
+import importlib.util
 import signal
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -14,6 +18,26 @@ from tresnet_deploy.results import Gate, ParityReport, StageParity
 def pytest_configure() -> None:
     """Let Ctrl-C be tested from a background job too, which starts with SIGINT ignored."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="module")
+def script() -> Iterator[Callable[[Path], ModuleType]]:
+    """Return what loads a file as a module of its own name, though no package has it."""
+    loaded: list[str] = []
+
+    def load(path: Path) -> ModuleType:
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[path.stem] = module  # dataclasses look their module up
+        loaded.append(path.stem)
+        spec.loader.exec_module(module)
+        return module
+
+    yield load
+    for name in loaded:
+        sys.modules.pop(name, None)
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import inspect
 import json
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -32,13 +33,8 @@ def recorded() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def recorder() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("tensorrt_surface", RECORDER)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def recorder(script: Callable[[Path], ModuleType]) -> ModuleType:
+    return script(RECORDER)
 
 
 @pytest.fixture(scope="module")

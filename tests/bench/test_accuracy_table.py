@@ -1,7 +1,6 @@
 """The verdicts of bench/accuracy.py: what counts as met, and that losers are named."""
 
-import importlib.util
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -15,14 +14,8 @@ LABELS = tuple(range(10)) * (IMAGES // 10)
 
 
 @pytest.fixture(scope="module")
-def table() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("accuracy_table", BENCH / "accuracy_table.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["accuracy_table"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
+def table(script: Callable[[Path], ModuleType]) -> ModuleType:
+    return script(BENCH / "accuracy_table.py")
 
 
 def _answers(*, wrong: int) -> tuple[int, ...]:

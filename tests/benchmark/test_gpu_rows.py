@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,15 +28,8 @@ FAST = Schedule(rounds=2, seconds=0.005, settle_s=0.0, window_s=0.001, warmup_ma
 
 
 @pytest.fixture(scope="module")
-def fakes() -> Iterator[ModuleType]:
-    spec = importlib.util.spec_from_file_location("fake_nvinfer", FAKES)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules["fake_nvinfer"] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules["fake_nvinfer"]
+def fakes(script: Callable[[Path], ModuleType]) -> ModuleType:
+    return script(FAKES)
 
 
 @pytest.fixture

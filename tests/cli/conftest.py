@@ -1,5 +1,6 @@
 """A tiny ONNX classifier with its sidecar, and images that it tells apart: nothing to train."""
 
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -43,6 +44,20 @@ def command(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) 
         return Finished(code, out, err)
 
     return run
+
+
+def place(artifact: Artifact, folder: Path) -> Path:
+    """Copy ``artifact`` and its sidecar into ``folder``; return where it lies."""
+    folder.mkdir(exist_ok=True)
+    for path in (artifact.path, artifacts.sidecar_of(artifact.path)):
+        shutil.copy(path, folder)
+    return folder / artifact.path.name
+
+
+@pytest.fixture
+def folder(demo_graph: Artifact, tmp_path: Path) -> Path:
+    """A folder of artefacts with the demo's FP32 graph."""
+    return place(demo_graph, tmp_path / "deploy").parent
 
 
 def save_classifier(path: Path, *, labels: Labels, noise: float = 0.0) -> Artifact:

@@ -33,16 +33,6 @@ GIVE_UP_S = 60
 
 
 @pytest.fixture
-def folder(demo_graph: Artifact, tmp_path: Path) -> Path:
-    """A folder of artefacts with the demo's FP32 graph."""
-    folder = tmp_path / "deploy"
-    folder.mkdir()
-    for path in (demo_graph.path, artifacts.sidecar_of(demo_graph.path)):
-        shutil.copy(path, folder)
-    return folder
-
-
-@pytest.fixture
 def nan_folder(demo_graph: Artifact, tmp_path: Path) -> Path:
     """A folder with a graph in which one bias is NaN."""
     model = graph_files.load(demo_graph.path)

@@ -1,19 +1,11 @@
 """compare --blame as people type it."""
 
 import json
-import shutil
 from pathlib import Path
 
-from tresnet_deploy import artifacts
 from tresnet_deploy.contracts import Artifact
 
-from .conftest import Command
-
-
-def place(artifact: Artifact, folder: Path) -> Path:
-    for path in (artifact.path, artifacts.sidecar_of(artifact.path)):
-        shutil.copy(path, folder)
-    return folder / artifact.path.name
+from .conftest import Command, place
 
 
 def test_every_block_has_a_ratio_in_text_and_json(

@@ -1,7 +1,6 @@
 """build-engine as people type it: what it takes, what it says, and what it refuses how."""
 
 import json
-import shutil
 import sys
 from pathlib import Path
 
@@ -10,23 +9,9 @@ import pytest
 from tresnet_deploy import artifacts
 from tresnet_deploy.contracts import Artifact
 
-from .conftest import Command
+from .conftest import Command, place
 
 FEW = ("--calibration-samples", "32")  # as the fixture demo_int8 is made
-
-
-def place(artifact: Artifact, folder: Path) -> Path:
-    folder.mkdir(exist_ok=True)
-    for path in (artifact.path, artifacts.sidecar_of(artifact.path)):
-        shutil.copy(path, folder)
-    return folder / artifact.path.name
-
-
-@pytest.fixture
-def folder(demo_graph: Artifact, tmp_path: Path) -> Path:
-    """Return a folder with the FP32 demo graph."""
-    place(demo_graph, tmp_path / "deploy")
-    return tmp_path / "deploy"
 
 
 def test_int8_as_typed_calibrates_builds_and_proves(command: Command, folder: Path) -> None:

@@ -1,7 +1,6 @@
 """The whole way: trained weights, real images, real runtimes, and engines good and bad."""
 
 import re
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 from onnx import numpy_helper
 
 from tresnet_deploy import artifacts
-from tresnet_deploy.artifacts import from_json, sidecar_of
+from tresnet_deploy.artifacts import from_json
 from tresnet_deploy.cli.compare import command as click_command
 from tresnet_deploy.contracts import Artifact, Batch, FileDigest, Precision
 from tresnet_deploy.parity import DEFAULTS
@@ -51,16 +50,6 @@ def engine_of(
                 parents=(FileDigest(name=graph.path.name, sha256=graph.sha256),),
             )
         )
-
-
-@pytest.fixture
-def folder(demo_graph: Artifact, tmp_path: Path) -> Path:
-    """A deploy folder with the exported demo network."""
-    target = tmp_path / "deploy"
-    target.mkdir()
-    for file in (demo_graph.path, sidecar_of(demo_graph.path)):
-        shutil.copy(file, target / file.name)
-    return target
 
 
 @pytest.fixture

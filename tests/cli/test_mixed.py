@@ -8,7 +8,6 @@ import pytest
 
 from tresnet_deploy import artifacts
 from tresnet_deploy.artifacts import to_json
-from tresnet_deploy.contracts import Artifact
 from tresnet_deploy.int8_results import BlockLatency, Judged, LatencyTable
 from tresnet_deploy.mixed import step
 from tresnet_deploy.mixed.judging import Ground
@@ -32,15 +31,6 @@ class FakeJudge:
     def __call__(self, kept: tuple[str, ...]) -> Judged:
         agreement = self.best - 0.2 * len({"layer1.0", "layer2.0"} - set(kept))
         return Judged(agreement=agreement, snr_db=20.0, drop=1 - agreement, top1=0.9)
-
-
-@pytest.fixture
-def folder(demo_graph: Artifact, tmp_path: Path) -> Path:
-    folder = tmp_path / "deploy"
-    folder.mkdir()
-    for path in (demo_graph.path, artifacts.sidecar_of(demo_graph.path)):
-        shutil.copy(path, folder)
-    return folder
 
 
 @pytest.fixture

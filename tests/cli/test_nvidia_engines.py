@@ -19,16 +19,6 @@ NAME = "tresnet.fp16.tensorrt-rtx.engine"
 BUILD = ("build-engine", "--fp16", "--backend", "tensorrt-rtx")
 
 
-@pytest.fixture
-def folder(demo_graph: Artifact, tmp_path: Path) -> Path:
-    """Return a folder with the FP32 demo graph."""
-    target = tmp_path / "deploy"
-    target.mkdir()
-    for path in (demo_graph.path, artifacts.sidecar_of(demo_graph.path)):
-        shutil.copy(path, target)
-    return target
-
-
 @pytest.fixture(scope="module")
 def built(demo_graph: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with an engine for two GPUs that are not here, made once."""

@@ -1,30 +1,15 @@
 """sensitivity as people type it: what it says, what it leaves, and what it refuses how."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
 
-from tresnet_deploy import artifacts
 from tresnet_deploy.contracts import Artifact
 
-from .conftest import Command
+from .conftest import Command, place
 
 FEW = ("--calibration-samples", 8, "--held-out-samples", 4, "--only", "stem", "--only", "layer1.0")
-
-
-def place(artifact: Artifact, folder: Path) -> Path:
-    folder.mkdir(exist_ok=True)
-    for path in (artifact.path, artifacts.sidecar_of(artifact.path)):
-        shutil.copy(path, folder)
-    return folder / artifact.path.name
-
-
-@pytest.fixture
-def folder(demo_graph: Artifact, tmp_path: Path) -> Path:
-    place(demo_graph, tmp_path / "deploy")
-    return tmp_path / "deploy"
 
 
 def test_blocks_are_ranked_and_a_page_is_left(command: Command, folder: Path) -> None:

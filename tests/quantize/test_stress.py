@@ -1,6 +1,5 @@
 """Outliers that min-max does not survive, and equalisation does."""
 
-import importlib.util
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -23,13 +22,8 @@ Agreement = Callable[[Artifact, bool], float]
 
 
 @pytest.fixture(scope="module")
-def stress() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("bench_stress", BENCH / "stress.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+def stress(script: Callable[[Path], ModuleType]) -> ModuleType:
+    return script(BENCH / "stress.py")
 
 
 @pytest.fixture(scope="module")

@@ -5,16 +5,20 @@ from __future__ import annotations
 import jinja2
 
 
-def template(name: str) -> jinja2.Template:
-    """Return the template called ``name``.
+def environment() -> jinja2.Environment:
+    """Return the environment of all pages.
 
     All names and texts are escaped; a name that a view does not give is an error, not a blank.
     """
-    environment = jinja2.Environment(
+    return jinja2.Environment(
         loader=jinja2.PackageLoader("tresnet_deploy", "templates"),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(name)
+
+
+def template(name: str) -> jinja2.Template:
+    """Return the template called ``name``."""
+    return environment().get_template(name)
