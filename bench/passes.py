@@ -1,12 +1,13 @@
 """Which graph pass pays for which engine: the measurements behind ``passes.DEFAULT_ORDER``.
 
-    python bench/passes.py [--variants m,l] [--batches 1,8] [--precisions fp32,int8] [--cpu-time]
+    python bench/passes.py [--kind more|less] [--variants m,l] [--batches 1,8] [--cpu-time]
 
-Every contestant is the backend's default order with one pass more. All of one table run in the same
-process, in shuffled, interleaved rounds; a ratio is the median over paired rounds of the throughput
-over that of the default order, with a 95 % bootstrap interval. TResNet-M's widths are multiples of
-64, so padding leaves M as it is: what those rows show is the noise of two builds of one graph. A
-pass "pays" when its ratio is beyond that noise and its interval above 1.
+Every contestant is the backend's default order with one pass more, or for INT8 one less. All of one
+table run in the same process, in shuffled, interleaved rounds; a ratio is the median over paired
+rounds of the throughput over that of the default order, with a 95 % bootstrap interval. TResNet-M's
+widths are multiples of 64, so padding leaves M as it is: what those rows show is the noise of two
+builds of one graph. A pass more "pays" when its ratio is beyond that noise and its interval above
+1; a pass less that "costs" belongs in the order.
 
 On a machine that others use as well, ``--cpu-time`` counts the CPU time of one thread instead of
 the time on the wall.
@@ -45,7 +46,7 @@ SAME: Final = 0.02  # two builds of one graph differed by up to this much
 
 @dataclass(frozen=True, kw_only=True)
 class Contestant:
-    """A pass, or several that belong together, on top of a backend's default order.
+    """A pass, or several that belong together, on top of a backend's default order, or one less.
 
     ``before`` works on the float graph (what quantisation must see), ``after`` on the graph that
     the backend builds.
@@ -54,15 +55,17 @@ class Contestant:
     name: str
     before: Callable[[ir.Model], object] | None = None
     after: tuple[str, ...] = ()
+    without: str = ""
 
 
-CONTESTANTS: Final = (
-    Contestant(name="default order"),
+DEFAULT: Final = Contestant(name="default order")
+MORE: Final = (
     Contestant(name="fold-stem", after=("fold-stem",)),
     Contestant(name="edge-only-pad", after=("inline-operators", "edge-only-pad")),
     Contestant(name="pad-channels to 16", before=lambda model: widen(model, 16)),
     Contestant(name="pad-channels to 32", before=lambda model: widen(model, 32)),
 )
+NEEDED: Final = ("inline-operators", "quantize-outputs", "unsigned-activations")
 
 
 def main() -> None:
@@ -79,11 +82,14 @@ def main() -> None:
             exported = _export(variant, Path(scratch))
             for precision in options.precisions.split(","):
                 for backend in options.backends.split(","):
-                    sessions = tuple(_sessions(exported, precision, backend, Path(scratch)))
+                    contestants = _contestants(options.kind, backend, precision)
+                    sessions = dict(
+                        _sessions(contestants, exported, precision, backend, Path(scratch))
+                    )
                     for batch in options.batches.split(","):
                         print(f"\n{variant}, {backend}, {precision}, batch {batch}")
                         _table(sessions, exported, int(batch), schedule, clock)
-                    for session in sessions:
+                    for session in sessions.values():
                         session.close()
 
 
@@ -93,10 +99,19 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--batches", default="1,8")
     parser.add_argument("--precisions", default="fp32,int8")
     parser.add_argument("--backends", default=",".join(BACKENDS))
+    parser.add_argument("--kind", choices=("more", "less"), default="more")
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--cpu-time", action="store_true", help="CPU time of one thread")
     return parser.parse_args()
+
+
+def _contestants(kind: str, backend: str, precision: str) -> tuple[Contestant, ...]:
+    if kind == "more":
+        return (DEFAULT, *MORE)
+    names = passes.order_for(backend) if precision == "int8" else ()
+    less = (name for name in names if name not in NEEDED)
+    return (DEFAULT, *(Contestant(name=f"no {name}", without=name) for name in less))
 
 
 def _export(variant: str, folder: Path) -> Artifact:
@@ -112,9 +127,13 @@ def _export(variant: str, folder: Path) -> Artifact:
 
 
 def _sessions(
-    exported: Artifact, precision: Precision, backend: str, folder: Path
-) -> Iterator[Session]:
-    for number, contestant in enumerate(CONTESTANTS):
+    contestants: tuple[Contestant, ...],
+    exported: Artifact,
+    precision: Precision,
+    backend: str,
+    folder: Path,
+) -> Iterator[tuple[str, Session]]:
+    for number, contestant in enumerate(contestants):
         stem = f"{exported.path.stem}.{precision}.{backend}.{number}"
         source = exported
         if contestant.before is not None:
@@ -129,11 +148,12 @@ def _sessions(
                 options=QuantizeOptions(samples=CALIBRATION_IMAGES, pad_channels=False),
             )
         model = graph_files.load(source.path)
-        passes.run(model, (*passes.order_for(backend), *contestant.after))
+        kept = (name for name in passes.order_for(backend) if name != contestant.without)
+        passes.run(model, (*kept, *contestant.after))
         if backend == "onnxruntime":
-            yield onnxruntime.session_of(model)
+            yield contestant.name, onnxruntime.session_of(model)
         else:
-            yield openvino.load(_saved(model, source, folder / f"{stem}.onnx"))
+            yield contestant.name, openvino.load(_saved(model, source, folder / f"{stem}.onnx"))
 
 
 def _saved(model: ir.Model, like: Artifact, path: Path) -> Artifact:
@@ -142,7 +162,7 @@ def _saved(model: ir.Model, like: Artifact, path: Path) -> Artifact:
 
 
 def _table(
-    sessions: tuple[Session, ...],
+    sessions: dict[str, Session],
     exported: Artifact,
     batch: int,
     schedule: timing.Schedule,
@@ -151,17 +171,17 @@ def _table(
     (spec,) = exported.inputs
     shape = (batch, *(int(size) for size in spec.shape[1:]))
     images = np.random.default_rng(NOISE_SEED).random(shape, dtype=np.float32)
-    for session in sessions:
+    for session in sessions.values():
         session.bind({spec.name: images})
-    results = timing.interleaved(sessions, schedule, clock=clock)
+    results = timing.interleaved(tuple(sessions.values()), schedule, clock=clock)
     medians = [np.array([np.median(times) for times in each.rounds_ms]) for each in results]
-    print(f"{'':20}  {'ms':>8}  {'ratio':>6}  95 % interval")
-    for contestant, times in zip(CONTESTANTS, medians, strict=True):
+    print(f"{'':23}  {'ms':>8}  {'ratio':>6}  95 % interval")
+    for name, times in zip(sessions, medians, strict=True):
         value, interval = median_ratio(medians[0] / times)
         clear = abs(value - 1) > SAME and not interval.low <= 1 <= interval.high
         verdict = ("pays" if value > 1 else "costs") if clear else ""
         print(
-            f"{contestant.name:20}  {np.median(times):8.2f}  {value:6.3f}  "
+            f"{name:23}  {np.median(times):8.2f}  {value:6.3f}  "
             f"{interval.low:.3f} to {interval.high:.3f}  {verdict}".rstrip(),
             flush=True,
         )

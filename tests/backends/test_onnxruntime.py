@@ -17,6 +17,9 @@ from tresnet_deploy.images import demo_images
 
 from .conftest import Images
 
+BLURS = 3  # of a TResNet
+BASIC_BLOCKS = 3 + 4  # of the network in the box
+
 
 @pytest.fixture(scope="module")
 def int8_engine(demo_int8: Artifact, tmp_path_factory: pytest.TempPathFactory) -> Artifact:
@@ -42,7 +45,15 @@ def test_every_quantised_convolution_runs_in_an_integer_kernel(
     int8_engine: Artifact, tmp_path: Path
 ) -> None:
     layers = int8_engine.settings["int8_layers"]
-    assert kernels(int8_engine.path, tmp_path).count("QLinearConv") == layers
+    found = kernels(int8_engine.path, tmp_path)
+    integer = found.count("QLinearConv") + found.count("MatMulIntegerToFloat")
+    assert integer == layers + BLURS
+
+
+def test_what_is_left_to_dequantise_feeds_the_gated_sums_of_basic_blocks(
+    int8_engine: Artifact, tmp_path: Path
+) -> None:
+    assert kernels(int8_engine.path, tmp_path).count("DequantizeLinear") == BASIC_BLOCKS + 1
 
 
 def test_the_integers_of_an_int8_engine_are_unsigned(int8_engine: Artifact) -> None:

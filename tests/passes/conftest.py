@@ -7,6 +7,7 @@ import numpy.typing as npt
 import onnx
 import onnx.inliner
 import onnx_ir as ir
+import onnxruntime
 import pytest
 import torch
 from onnx import TensorProto, numpy_helper
@@ -22,6 +23,7 @@ from tresnet_deploy.eager import Deployed
 
 Arrays = npt.NDArray[np.float64]
 SIDE_PX = 32
+STEP = np.float32(0.05)  # of the activations of bytes_to_floats
 
 
 def parsed(text: str, **weights: npt.ArrayLike) -> ir.Model:
@@ -43,9 +45,30 @@ def evaluated(model: ir.Model, images: Arrays) -> Arrays:
     return np.asarray(result)
 
 
+def answered(model: ir.Model, images: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Return the only output of ``model``, by ONNX Runtime without rewrites of its own."""
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = onnxruntime.InferenceSession(ir.to_proto(model).SerializeToString(), options)
+    (result,) = session.run(None, {session.get_inputs()[0].name: images})
+    return np.asarray(result)
+
+
 def copied(model: ir.Model) -> ir.Model:
     """Return a copy that shares nothing with ``model``."""
     return ir.from_proto(ir.to_proto(model))
+
+
+def bytes_to_floats(shape: str, body: str, output: str, **weights: npt.ArrayLike) -> ir.Model:
+    """Return a graph that rounds ``x`` of ``shape`` to the values ``d``, of steps ``s``, first.
+
+    They are uint8 from ``z`` on, 128 unless given; the zero points ``zero`` and ``none`` are 0.
+    """
+    weights = {"s": STEP, "z": np.uint8(128), "zero": np.uint8(0), "none": np.int8(0), **weights}
+    start = "q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, s, z)"
+    model = parsed(f"g (float[{shape}] x) => ({output}) {{ {start} {body} }}", **weights)
+    model.opset_imports[""] = 19  # the first of which ONNX's reference evaluator can dequantise
+    return model
 
 
 def operators(model: ir.Model) -> list[str]:

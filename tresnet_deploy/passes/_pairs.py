@@ -1,4 +1,4 @@
-"""Q/DQ pairs after quantised convolutions: what two passes share.
+"""Q/DQ pairs: what the passes for integer kernels share.
 
 Calibration records the range of every result of a quantised convolution after which TensorRT's
 rules want no pair, as metadata of the value under ``AMAX``.
@@ -6,20 +6,65 @@ rules want no pair, as metadata of the value under ``AMAX``.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import onnx_ir as ir
 
-from tresnet_deploy.contracts import Array
 from tresnet_deploy.passes import _graph
 
 AMAX: Final = "tresnet_deploy.amax"
 ACTIVATIONS: Final = ("LeakyRelu", "Relu")
 _INT8_MAX: Final = 127
+_ZERO_POINT: Final = 2  # index among the inputs of both operators
 
 Grid = tuple[ir.Value, ...]
 """Scale and zero point, as QuantizeLinear takes them."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dequantized:
+    """uint8 activations on one grid: ``value = (integers - zero_point) * scale``."""
+
+    value: ir.Value
+    integers: ir.Value
+    grid: Grid
+    scale: float
+    zero_point: int
+
+
+def dequantized(value: ir.Value | None) -> Dequantized | None:
+    """Return what ``value`` is made of, None unless it is uint8 of a single constant grid."""
+    node = _graph.producer(value, "DequantizeLinear")
+    if node is None or value is None or len(node.inputs) <= _ZERO_POINT:
+        return None
+    integers, *grid = node.inputs
+    scale, zero_point = (_graph.constant(constant) for constant in grid)
+    if integers is None or scale is None or zero_point is None:
+        return None
+    if scale.size != 1 or zero_point.dtype != np.uint8:
+        return None
+    return Dequantized(
+        value=value,
+        integers=integers,
+        grid=tuple(constant for constant in grid if constant is not None),
+        scale=float(scale.reshape(())),
+        zero_point=int(zero_point.reshape(())),
+    )
+
+
+def set_zero_point(quantize: ir.Node, zero_point: int) -> None:
+    """Let ``quantize`` and all that dequantise its integers count in uint8 from ``zero_point``."""
+    integers = quantize.outputs[0]
+    for node in (quantize, *integers.consumers()):
+        before = _graph.constant(node.inputs[_ZERO_POINT])
+        assert before is not None
+        name = f"{integers.name}/zero_point_{zero_point}"
+        _graph.set_constant(
+            node, _ZERO_POINT, np.full(before.shape, zero_point, np.uint8), name=name
+        )
+    integers.type = ir.TensorType(ir.DataType.UINT8)
 
 
 def is_quantized(node: ir.Node) -> bool:
@@ -44,13 +89,19 @@ def recorded_grid(node: ir.Node, value: ir.Value) -> Grid | None:
     scale = np.float32(float(recorded) / _INT8_MAX)
     if not (np.isfinite(scale) and scale > 0):
         return None
-    constants: tuple[Array, ...] = (np.asarray(scale), np.asarray(0, np.int8))
+    return new_grid(graph, scale, np.int8(0), name=f"{value.name}/output")
+
+
+def new_grid(graph: ir.Graph, scale: np.float32, zero_point: np.integer, *, name: str) -> Grid:
+    """Return new constants in ``graph``."""
     made = []
-    for suffix, array in zip(("scale", "zero_point"), constants, strict=True):
-        name = f"{value.name}/output_{suffix}"
-        tensor = ir.tensor(array, name=name)
+    for suffix, array in (("scale", scale), ("zero_point", zero_point)):
+        tensor = ir.tensor(np.asarray(array), name=f"{name}_{suffix}")
         constant = ir.Value(
-            name=name, const_value=tensor, type=ir.TensorType(tensor.dtype), shape=ir.Shape(())
+            name=tensor.name,
+            const_value=tensor,
+            type=ir.TensorType(tensor.dtype),
+            shape=ir.Shape(()),
         )
         graph.register_initializer(constant)
         made.append(constant)

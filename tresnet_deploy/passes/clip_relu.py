@@ -18,7 +18,7 @@ import numpy as np
 import onnx_ir as ir
 
 from tresnet_deploy.contracts import Outcome, Refusal
-from tresnet_deploy.passes import _graph
+from tresnet_deploy.passes import _graph, _pairs
 
 CLIPPED: Final = "/clipped"
 """What the name of a ReLU's output has got at its end where this pass has replaced it."""
@@ -70,7 +70,7 @@ def _obstacle(relu: ir.Node, quantize: ir.Node) -> str | None:
 def _clip(relu: ir.Node, quantize: ir.Node) -> None:
     scale = _constant(quantize, _SCALE)
     assert scale is not None
-    value, integers = relu.outputs[0], quantize.outputs[0]
+    value = relu.outputs[0]
     clip = ir.node("Clip", [relu.inputs[0]], name=f"{_graph.name_of(relu)}/Clip")
     clipped = clip.outputs[0]
     clipped.name, clipped.shape, clipped.type = f"{value.name}{CLIPPED}", value.shape, value.type
@@ -81,7 +81,4 @@ def _clip(relu: ir.Node, quantize: ir.Node) -> None:
     _graph.set_constant(clip, 1, low, name=f"{value.name}/low")
     _graph.set_constant(clip, 2, high.astype(scale.dtype), name=f"{value.name}/high")
     quantize.replace_input_with(0, clipped)
-    zero = np.zeros((), np.uint8)
-    for node in (quantize, *integers.consumers()):
-        _graph.set_constant(node, _ZERO_POINT, zero, name=f"{integers.name}/zero_point_uint8")
-    integers.type = ir.TensorType(ir.DataType.UINT8)
+    _pairs.set_zero_point(quantize, 0)

@@ -15,7 +15,7 @@ import numpy as np
 import onnx_ir as ir
 
 from tresnet_deploy.contracts import Array, Outcome, Refusal
-from tresnet_deploy.passes import _graph
+from tresnet_deploy.passes import _graph, _pairs
 
 _ZERO_POINT: Final = 2  # index among the inputs of both operators
 _SHIFT: Final = 128
@@ -32,7 +32,7 @@ def apply(model: ir.Model) -> Outcome:
         if reason is not None:
             left.append(Refusal(match=_graph.name_of(node), reason=reason))
             continue
-        _shift(node, zero_point.shape)
+        _pairs.set_zero_point(node, _SHIFT)
         changed += 1
     _graph.drop_unused(model)
     return Outcome(changed=changed, left=tuple(left))
@@ -52,11 +52,3 @@ def _obstacle(node: ir.Node, zero_point: Array) -> str | None:
     if any(_graph.constant(_input(r, _ZERO_POINT)) is None for r in readers):
         return "a DequantizeLinear that reads it has no constant zero point"
     return None
-
-
-def _shift(node: ir.Node, shape: tuple[int, ...]) -> None:
-    zero_point = np.full(shape, _SHIFT, np.uint8)
-    integers = node.outputs[0]
-    for user in (node, *integers.consumers()):
-        _graph.set_constant(user, _ZERO_POINT, zero_point, name=f"{integers.name}/zero_point_128")
-    integers.type = ir.TensorType(ir.DataType.UINT8)
