@@ -9,7 +9,7 @@ import os
 import platform
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Final
@@ -40,6 +40,7 @@ _INSTRUCTIONS: Final = {
     "bf16": "Arm bf16",
     "sve": "SVE",
 }
+_X86: Final = ("x86_64", "amd64", "i686", "x86")
 _GPU_QUERY: Final = "name,driver_version,power.limit,clocks.sm,clocks.max.sm,temperature.gpu"
 _GPU_QUERY_LIMIT_S: Final = 10
 _KIB_PER_GIB: Final = 2**20
@@ -48,10 +49,11 @@ _STEAL, _IDLE, _IO_WAIT = 7, 3, 4  # columns of /proc/stat, proc(5)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemFiles:
-    """Where Linux tells about itself; tests give a folder of their own."""
+    """Where Linux tells about itself, and what ``machine`` it is; tests give their own."""
 
     proc: Path = Path("/proc")
     cpu: Path = Path("/sys/devices/system/cpu")
+    machine: str = field(default_factory=platform.machine)
 
 
 def describe(files: SystemFiles | None = None) -> dict[str, str]:
@@ -98,6 +100,17 @@ def instructions(files: SystemFiles | None = None) -> tuple[str, ...]:
 def computes_bf16(files: SystemFiles | None = None) -> bool:
     """Return whether the processor multiplies bf16 numbers itself."""
     return any(name.endswith("bf16") for name in instructions(files))
+
+
+def overflows_int8(files: SystemFiles | None = None) -> bool:
+    """Return whether the processor adds two products of bytes in 16 bits, as x86 without VNNI does.
+
+    Engines then saturate where both are large. Where the system does not list instructions, every
+    x86 is taken for one of these.
+    """
+    files = files or SystemFiles()
+    exact = any("VNNI" in name or name == "AMX int8" for name in instructions(files))
+    return files.machine.lower() in _X86 and not exact
 
 
 def usable_cpus() -> frozenset[int]:

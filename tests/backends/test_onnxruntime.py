@@ -9,7 +9,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from tresnet_deploy import build, graph_files
+from tresnet_deploy import build, environment, graph_files
 from tresnet_deploy.backends import onnxruntime as backend
 from tresnet_deploy.contracts import Artifact, Batch, run
 from tresnet_deploy.errors import RunError, UnavailableError
@@ -18,7 +18,7 @@ from tresnet_deploy.images import demo_images
 from .conftest import Images
 
 BLURS = 3  # of a TResNet
-BASIC_BLOCKS = 3 + 4  # of the network in the box
+GATES = 3 + 4 + 11  # blocks with squeeze-and-excite in the network in the box
 
 
 @pytest.fixture(scope="module")
@@ -41,19 +41,31 @@ def kernels(path: Path, folder: Path) -> list[str]:
     return [node.op_type for node in onnx.load(folder / "optimised.onnx").graph.node]
 
 
-def test_every_quantised_convolution_runs_in_an_integer_kernel(
-    int8_engine: Artifact, tmp_path: Path
+@pytest.mark.parametrize("overflow_safe", [False, True])
+def test_all_quantised_convolutions_but_an_unsafe_stem_run_in_integer_kernels(
+    demo_int8: Artifact, overflow_safe: bool, tmp_path: Path
 ) -> None:
-    layers = int8_engine.settings["int8_layers"]
-    found = kernels(int8_engine.path, tmp_path)
+    options = backend.Options(overflow_safe=overflow_safe)
+    made = backend.build(demo_int8, tmp_path / "engine.onnx", batch=Batch(), options=options)
+    layers = demo_int8.settings["int8_layers"]
+    found = kernels(made.path, tmp_path)
     integer = found.count("QLinearConv") + found.count("MatMulIntegerToFloat")
-    assert integer == layers + BLURS
+    assert integer == layers + BLURS - overflow_safe
+    # What is left feeds gates, and the additions after the stem; its float weights count as one.
+    assert found.count("DequantizeLinear") == GATES + 1 + overflow_safe
 
 
-def test_what_is_left_to_dequantise_feeds_the_gated_sums_of_basic_blocks(
-    int8_engine: Artifact, tmp_path: Path
+def test_a_graph_as_it_is_runs_in_float_where_its_integers_would_overflow(
+    demo_int8: Artifact, images: Images, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert kernels(int8_engine.path, tmp_path).count("DequantizeLinear") == BASIC_BLOCKS + 1
+    model = graph_files.load(demo_int8.path)
+    plain = onnxruntime.SessionOptions()
+    plain.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    reference = onnxruntime.InferenceSession(str(demo_int8.path), plain)
+    (exact,) = reference.run(None, {"images": images})
+    monkeypatch.setattr(environment, "overflows_int8", lambda: True)
+    with closing(backend.session_of(model)) as session:
+        np.testing.assert_allclose(run(session, {"images": images})["logits"], exact, atol=1e-4)
 
 
 def test_the_integers_of_an_int8_engine_are_unsigned(int8_engine: Artifact) -> None:

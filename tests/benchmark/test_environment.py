@@ -54,6 +54,27 @@ def test_bf16_is_computed_only_where_the_processor_has_it(
     assert not environment.computes_bf16(files)
 
 
+@pytest.mark.parametrize(
+    ("machine", "flags", "overflows"),
+    [
+        ("x86_64", "avx2", True),
+        ("x86_64", "avx2 avx512f", True),
+        ("x86_64", "avx2 avx512f avx512_vnni", False),
+        ("x86_64", "avx2 avx_vnni", False),
+        ("x86_64", "avx2 avx512f amx_int8", False),
+        ("AMD64", "", True),
+        ("aarch64", "asimddp", False),
+        ("arm64", "", False),
+    ],
+)
+def test_x86_without_vnni_overflows_in_int8(
+    tmp_path: Path, machine: str, flags: str, overflows: bool
+) -> None:
+    (tmp_path / "cpuinfo").write_text(f"flags : {flags}\n")
+    files = SystemFiles(proc=tmp_path, machine=machine)
+    assert environment.overflows_int8(files) is overflows
+
+
 def test_an_arm_processor_lists_features_not_flags(files: SystemFiles, tmp_path: Path) -> None:
     (tmp_path / "cpuinfo").write_text("processor : 0\nFeatures : fp asimddp i8mm bf16\n")
     assert environment.instructions(files) == ("Arm dot product", "Arm int8 matrix", "Arm bf16")

@@ -50,6 +50,7 @@ def test_the_fewest_blocks_stay_float_and_the_engine_says_which(
     command: Command, folder: Path, table: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(step, "Judge", FakeJudge)
+    monkeypatch.setattr(step, "ranked", lambda _candidates, _latency_ms: BLOCKS)
     done = command(*options(folder, table), "--min-agreement", "95%")
     assert done.code == 0
     assert "kept in float: 2 of 22 blocks: layer1.0, layer2.0" in done.out

@@ -42,11 +42,11 @@ def test_a_result_in_float_is_rounded_to_the_steps_of_the_input() -> None:
     np.testing.assert_allclose(answered(model, images()), 1 / (1 + np.exp(-after)), rtol=1e-5)
 
 
-def test_the_padding_works_on_bytes() -> None:
-    model = graph(BLUR + AGAIN)
+def test_padding_and_result_say_that_they_are_bytes() -> None:
+    model = graph(BLUR + "y = Identity(c)")
     integer_blur.apply(model)
-    (pad,) = (node for node in model.graph if node.op_type == "Pad")
-    assert pad.outputs[0].dtype == ir.DataType.UINT8
+    made = {node.op_type: node.outputs[0].dtype for node in model.graph}
+    assert made["Pad"] == made["QuantizeLinear"] == ir.DataType.UINT8
 
 
 @pytest.mark.parametrize(

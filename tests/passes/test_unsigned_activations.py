@@ -40,6 +40,24 @@ def test_the_integers_are_those_of_int8_moved_by_128() -> None:
         assert (array, array.dtype, array.shape) == (128, np.uint8, ())
 
 
+@pytest.mark.parametrize(("slope", "zero_point"), [(0.01, 1), (0.2, 26), (1.5, 128)])
+def test_a_leaky_relu_moves_them_by_the_negative_steps_it_leaves(
+    slope: float, zero_point: int
+) -> None:
+    body = f"a = LeakyRelu<alpha={slope}>(x) " + PAIR.replace("(x", "(a")
+    model = graph(body)
+    values = VALUES[VALUES >= -128 * STEP]
+    before = evaluated(model, values)
+    assert unsigned_activations.apply(model).changed == 1
+    after = evaluated(model, values)
+    within = before < 127 * STEP
+    np.testing.assert_array_equal(after[within], before[within])
+    found = model.graph[1].inputs[2]
+    assert found is not None
+    assert found.const_value is not None
+    assert found.const_value.numpy() == zero_point
+
+
 def test_all_readers_of_an_activation_are_moved_with_it() -> None:
     body = PAIR + " r = DequantizeLinear(q, s, z) t = Add(y, r)"
     model = graph(body, "float[N] t")

@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 
 from tresnet_deploy import artifacts
-from tresnet_deploy.contracts import Artifact, Batch, FileDigest, Labels, Preprocess, Source
+from tresnet_deploy.contracts import (
+    Artifact,
+    Batch,
+    FileDigest,
+    Labels,
+    Precision,
+    Preprocess,
+    Source,
+)
 from tresnet_deploy.contracts import TensorSpec as Spec
 from tresnet_deploy.gpus import Gpu
 from tresnet_deploy.trust import Machine
@@ -61,6 +69,7 @@ def make_engine(tmp_path: Path) -> MakeEngine:
         device: str = "GPUs of compute capability 8.0, 8.6, 8.9",
         suffix: str = ".engine",
         companion: bool = False,
+        precision: Precision = "fp16",
         version: str | None = None,
         **settings: str | bool,
     ) -> Artifact:
@@ -72,7 +81,7 @@ def make_engine(tmp_path: Path) -> MakeEngine:
             step="build-engine",
             sha256="",
             architecture="tresnet_m",
-            precision="fp16",
+            precision=precision,
             inputs=(Spec(name="images", dtype="float32", shape=("batch", 3, 64, 64)),),
             outputs=(Spec(name="logits", dtype="float32", shape=("batch", 10)),),
             preprocess=Preprocess(height_px=64, width_px=64),

@@ -285,6 +285,26 @@ def test_a_processor_with_less_instructions_is_worth_a_note(make_engine: MakeEng
     assert outcome(report, "processor") == "note"
 
 
+@pytest.mark.parametrize(
+    ("precision", "settings", "verdict"),
+    [
+        ("int8", {}, "incompatible"),
+        ("int8", {"openvino.overflow_safe": False}, "incompatible"),
+        ("int8", {"openvino.overflow_safe": True}, "compatible"),
+        ("fp16", {}, "compatible"),
+    ],
+)
+def test_a_processor_that_overflows_takes_int8_engines_that_were_built_for_one(
+    make_engine: MakeEngine, precision: str, settings: dict[str, bool], verdict: str
+) -> None:
+    engine = make_engine("openvino", **OPENVINO, precision=precision, **settings)
+    here = dataclasses.replace(cpu("AVX2"), overflows_int8=True)
+    assert trust.examine(engine.path, here).verdict == verdict
+    if verdict == "incompatible":
+        with pytest.raises(UnavailableError, match="without VNNI"):
+            trust.check_before_loading(engine, here)
+
+
 def test_a_graph_that_was_made_anew_is_worth_a_note(make_engine: MakeEngine) -> None:
     engine = make_engine()
     engine.path.with_name("tresnet.onnx").write_bytes(b"another graph")

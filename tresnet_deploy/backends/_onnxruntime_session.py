@@ -10,6 +10,7 @@ import numpy as np
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
+from tresnet_deploy import environment
 from tresnet_deploy.backends._cpu import Threads, available_cores
 from tresnet_deploy.backends._feeds import Symbols, bound, check, output_shape
 from tresnet_deploy.contracts import Array, Batch, Feeds, TensorSpec
@@ -46,6 +47,8 @@ _DTYPES: Final = {
 # biases the product of two scales, which in FP16 becomes 0.
 _INT8_ONLY: Final = ("ReluQuantRewrite", "WeightBiasQuantization")
 _SPINNING: Final = "session.intra_op.allow_spinning"
+# Q/DQ pairs become integer kernels, unless this is 1.
+_QDQ_IN_FLOAT: Final = "session.disable_quant_qdq"
 _ERRORS_ONLY: Final = 3  # of log_severity_level: warnings speak of ONNX Runtime's own rewrites
 
 
@@ -54,11 +57,13 @@ class Options:
     """Where and how to run. ``threads`` 0: one for each physical core this process may use.
 
     ``provider`` "cuda" and "tensorrt" need an NVIDIA GPU and onnxruntime-gpu (extra ``cuda``).
-    Tests marked ``gpu`` run them there; this code has not met a GPU yet.
+    Tests marked ``gpu`` run them there; this code has not met a GPU yet. ``overflow_safe``: the
+    graph has no integers that a CPU overflows with which adds two products of bytes in 16 bits.
     """
 
     threads: Threads = 0
     provider: Provider = "cpu"
+    overflow_safe: bool = False
 
 
 class OnnxRuntimeSession:
@@ -145,6 +150,8 @@ def _opened(
     settings.intra_op_num_threads = options.threads or available_cores()
     settings.inter_op_num_threads = 1
     settings.log_severity_level = _ERRORS_ONLY
+    if environment.overflows_int8() and not options.overflow_safe:
+        settings.add_session_config_entry(_QDQ_IN_FLOAT, "1")
     wanted = PROVIDERS[options.provider]
     name = Path(model).name if isinstance(model, str) else "the graph"
     if wanted not in onnxruntime.get_available_providers():

@@ -41,7 +41,6 @@ from tresnet_deploy.contracts import (
     TensorSpec,
 )
 from tresnet_deploy.errors import BuildError, RunError
-from tresnet_deploy.passes import clip_relu
 
 READS: Final = "onnx"
 WRITES: Final = ".openvino.xml"
@@ -56,7 +55,7 @@ InferencePrecision = Literal["f32", "bf16", "f16"]
 
 _NAME: Final = "openvino"
 _BLOB: Final = ".blob"
-_INLINE: Final = "inline-operators"  # OpenVINO reads no model-local functions
+_INLINE: Final = "inline-operators"
 _FULL_BYTES: Final = 1 << 20
 _HINTS: Final[Mapping[Precision, InferencePrecision]] = {
     "fp32": "f32",
@@ -77,20 +76,25 @@ class Options:
     """``threads`` 0: one for each physical core that this process may use.
 
     ``inference_precision`` is what the float part of the graph is computed in: the one setting of
-    precision that is not in the graph.
+    precision that is not in the graph. ``overflow_safe``: the graph has no integers that a CPU
+    overflows with which adds two products of bytes in 16 bits.
     """
 
     threads: Threads = 0
     inference_precision: InferencePrecision = "f32"
+    overflow_safe: bool = False
 
 
 def options_for(precision: Precision) -> Options:
-    """Return the options that make the fastest engine of ``precision`` on this machine.
+    """Return the options that make the fastest engine of ``precision`` that is right here.
 
     Where the CPU computes bf16, the float remainder of an INT8 graph gains 1-8 % by it.
     """
     if precision == "int8":
-        return Options(inference_precision="bf16" if environment.computes_bf16() else "f32")
+        return Options(
+            inference_precision="bf16" if environment.computes_bf16() else "f32",
+            overflow_safe=environment.overflows_int8(),
+        )
     return Options(inference_precision=_HINTS[precision])
 
 
@@ -119,7 +123,8 @@ def build(source: Artifact, path: Path, *, batch: Batch, options: Options) -> Ar
         OSError: the disk is full.
     """
     try:
-        model = with_batch(_read_onnx(source.path, passes.order_for(_NAME)), _sizes(batch))
+        names = passes.order_for(_NAME, overflow_safe=options.overflow_safe)
+        model = with_batch(_read_onnx(source.path, names), _sizes(batch))
         lone = _blob_of(model, batch, options) if source.precision == "int8" else None
     except RuntimeError as error:
         raise BuildError(f"OpenVINO cannot compile {source.path.name}: {error}") from error
@@ -155,7 +160,7 @@ def load(artifact: Artifact) -> OpenVinoSession:
     properties = _properties(options)
     try:
         if artifact.kind == "onnx":
-            model, compiled = _read_onnx(artifact.path, (_INLINE,)), None
+            model, compiled = _read_onnx(artifact.path, _to_read(artifact.precision)), None
         else:
             model = openvino.Core().read_model(artifact.path)
             compiled = _compiled(artifact, properties)
@@ -177,8 +182,7 @@ def load(artifact: Artifact) -> OpenVinoSession:
 def showing(artifact: Artifact, names: Sequence[str]) -> OpenVinoSession:
     """Load an engine or an ONNX artefact so that its inner tensors ``names`` are fetched as well.
 
-    They follow the outputs in the order of ``names``; those that a pass has replaced have another
-    name.
+    They follow the outputs in the order of ``names``.
 
     Raises:
         ArtifactError: it is another backend's engine, or damaged.
@@ -187,18 +191,17 @@ def showing(artifact: Artifact, names: Sequence[str]) -> OpenVinoSession:
     options = _engine.options_of(artifact, Options, backend=_NAME)
     try:
         if artifact.kind == "onnx":
-            model = _read_onnx(artifact.path, (_INLINE,))
+            model = _read_onnx(artifact.path, _to_read(artifact.precision))
         else:
             model = openvino.Core().read_model(artifact.path)
         known = {each for op in model.get_ops() for out in op.outputs() for each in out.get_names()}
-        shown = [name if name in known else f"{name}{clip_relu.CLIPPED}" for name in names]
-        missing = [name for name, found in zip(names, shown, strict=True) if found not in known]
+        missing = [name for name in names if name not in known]
         if missing:
             raise RunError(f"OpenVINO has fused {missing[0]} with what follows")
-        model.add_outputs(shown)
+        model.add_outputs(list(names))
     except RuntimeError as error:
         raise RunError(f"OpenVINO cannot show these tensors: {error}") from error
-    inner = tuple(TensorSpec(name=name, dtype="float32", shape=()) for name in shown)
+    inner = tuple(TensorSpec(name=name, dtype="float32", shape=()) for name in names)
     return OpenVinoSession(
         model,
         inputs=artifact.inputs,
@@ -206,6 +209,13 @@ def showing(artifact: Artifact, names: Sequence[str]) -> OpenVinoSession:
         properties=_properties(options),
         batch=artifact.batch,
     )
+
+
+def _to_read(precision: Precision) -> tuple[str, ...]:
+    """Return the passes for a graph that is to be run as it is."""
+    if precision == "int8" and environment.overflows_int8():
+        return passes.order_for(_NAME, overflow_safe=True)
+    return (_INLINE,)  # OpenVINO reads no model-local functions
 
 
 def _sizes(batch: Batch) -> int | tuple[int, int]:

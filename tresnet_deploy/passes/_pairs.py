@@ -6,12 +6,14 @@ rules want no pair, as metadata of the value under ``AMAX``.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import onnx_ir as ir
 
+from tresnet_deploy.contracts import Array, Outcome, Refusal
 from tresnet_deploy.passes import _graph
 
 AMAX: Final = "tresnet_deploy.amax"
@@ -52,6 +54,48 @@ def dequantized(value: ir.Value | None) -> Dequantized | None:
         scale=float(scale.reshape(())),
         zero_point=int(zero_point.reshape(())),
     )
+
+
+def move_to_unsigned(model: ir.Model, zero_point_of: Callable[[ir.Node], int | None]) -> Outcome:
+    """Let int8 activations count in uint8 from where ``zero_point_of`` says, None: not at all.
+
+    Left alone: zero points other than 0 or not constant, and integers that something else than a
+    DequantizeLinear reads.
+    """
+    changed, left = 0, []
+    for quantize in [node for node in model.graph if _makes_int8(node)]:
+        zero_point = zero_point_of(quantize)
+        if zero_point is None:
+            continue
+        reason = _obstacle(quantize)
+        if reason is None:
+            set_zero_point(quantize, zero_point)
+            changed += 1
+        else:
+            left.append(Refusal(match=_graph.name_of(quantize), reason=reason))
+    _graph.drop_unused(model)
+    return Outcome(changed=changed, left=tuple(left))
+
+
+def _makes_int8(node: ir.Node) -> bool:
+    zero_point = _zero_point(node) if node.op_type == "QuantizeLinear" else None
+    return zero_point is not None and zero_point.dtype == np.int8
+
+
+def _zero_point(node: ir.Node) -> Array | None:
+    return _graph.constant(node.inputs[_ZERO_POINT]) if len(node.inputs) > _ZERO_POINT else None
+
+
+def _obstacle(quantize: ir.Node) -> str | None:
+    zero_point, integers = _zero_point(quantize), quantize.outputs[0]
+    if zero_point is None or zero_point.any():
+        return "its zero point is not 0"
+    readers = integers.consumers()
+    if integers.is_graph_output() or any(r.op_type != "DequantizeLinear" for r in readers):
+        return "something else than a DequantizeLinear reads its integers"
+    if any(_zero_point(reader) is None for reader in readers):
+        return "a DequantizeLinear that reads it has no constant zero point"
+    return None
 
 
 def set_zero_point(quantize: ir.Node, zero_point: int) -> None:
@@ -114,10 +158,9 @@ def insert_after(node: ir.Node, grid: Grid) -> None:
     uses = tuple(output.uses())
     name = f"{output.name}/output"
     quantize = ir.node("QuantizeLinear", [output, *grid], name=f"{name}_QuantizeLinear")
-    quantize.outputs[0].name = f"{name}_quantized"
-    dequantize = ir.node(
-        "DequantizeLinear", [quantize.outputs[0], *grid], name=f"{name}_DequantizeLinear"
-    )
+    integers = quantize.outputs[0]
+    integers.name, integers.type, integers.shape = f"{name}_quantized", grid[1].type, output.shape
+    dequantize = ir.node("DequantizeLinear", [integers, *grid], name=f"{name}_DequantizeLinear")
     restored = dequantize.outputs[0]
     restored.name, restored.shape, restored.type = f"{name}_restored", output.shape, output.type
     assert node.graph is not None

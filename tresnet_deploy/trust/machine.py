@@ -46,6 +46,7 @@ class Machine:
 
     version: str | None
     instructions: tuple[str, ...] = ()
+    overflows_int8: bool = False
     gpus: tuple[gpus.Gpu, ...] = ()
     driver: str | None = None
     cuda: int | None = None
@@ -59,7 +60,9 @@ class Machine:
         names = _PACKAGES.get(backend or "", ())
         found = {name: text for name in names if (text := _installed(name)) is not None}
         plain = cls(
-            version=next(iter(found.values()), None), instructions=environment.instructions()
+            version=next(iter(found.values()), None),
+            instructions=environment.instructions(),
+            overflows_int8=environment.overflows_int8(),
         )
         if backend not in PLAN_BACKENDS:
             return plain
@@ -161,8 +164,17 @@ def _portable(header: PlanHeader, gpu: gpus.Gpu, targets: str) -> Finding:
 def processor_of(artifact: Artifact, machine: Machine) -> Iterator[Finding]:
     """Give which instructions the builder's processor had and this one lacks.
 
-    The formats run on any processor; what changes is speed, and the numbers of bf16 engines.
+    The formats run on any processor; what changes is speed, and the numbers of bf16 engines. Where
+    INT8 overflows, engines must have been built for that.
     """
+    safe = artifact.settings.get(f"{artifact.backend}.overflow_safe") is True
+    if artifact.precision == "int8" and machine.overflows_int8 and not safe:
+        yield Finding(
+            check="processor",
+            outcome="bad",
+            detail="INT8 overflows on a processor without VNNI, and it was not built for one",
+        )
+        return
     listed = re.search(r"\(([^()]*)\)$", artifact.device or "")
     if listed is None:
         return
