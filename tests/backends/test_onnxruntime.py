@@ -9,7 +9,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from tresnet_deploy import build, environment, graph_files
+from tresnet_deploy import build, graph_files
 from tresnet_deploy.backends import onnxruntime as backend
 from tresnet_deploy.contracts import Artifact, Batch, run
 from tresnet_deploy.errors import RunError, UnavailableError
@@ -53,19 +53,6 @@ def test_all_quantised_convolutions_but_an_unsafe_stem_run_in_integer_kernels(
     assert integer == layers + BLURS - overflow_safe
     # What is left feeds gates, and the additions after the stem; its float weights count as one.
     assert found.count("DequantizeLinear") == GATES + 1 + overflow_safe
-
-
-def test_a_graph_as_it_is_runs_in_float_where_its_integers_would_overflow(
-    demo_int8: Artifact, images: Images, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = graph_files.load(demo_int8.path)
-    plain = onnxruntime.SessionOptions()
-    plain.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    reference = onnxruntime.InferenceSession(str(demo_int8.path), plain)
-    (exact,) = reference.run(None, {"images": images})
-    monkeypatch.setattr(environment, "overflows_int8", lambda: True)
-    with closing(backend.session_of(model)) as session:
-        np.testing.assert_allclose(run(session, {"images": images})["logits"], exact, atol=1e-4)
 
 
 def test_the_integers_of_an_int8_engine_are_unsigned(int8_engine: Artifact) -> None:

@@ -47,6 +47,7 @@ def engine_of(
                 precision=precision,
                 backend="onnxruntime",
                 batch=batch,
+                settings={**graph.settings, "onnxruntime.overflow_safe": True},
                 parents=(FileDigest(name=graph.path.name, sha256=graph.sha256),),
             )
         )

@@ -146,6 +146,15 @@ def test_a_bundle_does_not_choose_which_files_are_written_here(bare: Path) -> No
     assert options == BACKENDS.load("tensorrt-rtx").options_for("int8")
 
 
+@pytest.mark.parametrize("overflow_safe", [True, False])
+def test_what_the_processor_needs_is_decided_where_the_engine_is_built(
+    bare: Path, overflow_safe: bool
+) -> None:
+    packed = dataclasses.replace(manifest.read(bare), options={"overflow_safe": overflow_safe})
+    options = rebuilding._options(packed, "openvino", {})
+    assert options == BACKENDS.load("openvino").options_for("int8")
+
+
 def test_a_damaged_bundle_builds_nothing(bare: Path, tmp_path: Path) -> None:
     own = Path(shutil.copytree(bare, tmp_path / "own"))
     graph = own / manifest.read(own).graph

@@ -96,6 +96,13 @@ def options_of(artifact: Artifact, kind: type[Kind], *, backend: str) -> Kind:
         ) from error
 
 
+def overflow_safe(asked: bool | None, precision: Precision) -> bool | None:
+    """Return the option of that name: what was asked for, or what INT8 needs on this CPU."""
+    if asked is None and precision == "int8":
+        return environment.overflows_int8()
+    return asked
+
+
 def this_cpu() -> str:
     """Return the processor with its instructions: a name alone does not tell generations apart."""
     return f"{environment.processor()} ({', '.join(environment.instructions())})"

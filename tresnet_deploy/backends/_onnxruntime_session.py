@@ -57,13 +57,14 @@ class Options:
     """Where and how to run. ``threads`` 0: one for each physical core this process may use.
 
     ``provider`` "cuda" and "tensorrt" need an NVIDIA GPU and onnxruntime-gpu (extra ``cuda``).
-    Tests marked ``gpu`` run them there; this code has not met a GPU yet. ``overflow_safe``: the
-    graph has no integers that a CPU overflows with which adds two products of bytes in 16 bits.
+    Tests marked ``gpu`` run them there; this code has not met a GPU yet. ``overflow_safe``: an
+    INT8 engine has no integers that a CPU overflows with which adds two products of bytes in 16
+    bits; None: as this CPU needs it.
     """
 
     threads: Threads = 0
     provider: Provider = "cpu"
-    overflow_safe: bool = False
+    overflow_safe: bool | None = None
 
 
 class OnnxRuntimeSession:

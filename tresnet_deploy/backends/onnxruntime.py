@@ -7,6 +7,7 @@ either way) and runs on no other machine.
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Final
 import onnx_ir
 import onnxruntime
 
-from tresnet_deploy import environment, graph_files, passes, trust
+from tresnet_deploy import graph_files, passes, trust
 from tresnet_deploy.backends import _engine
 from tresnet_deploy.backends._onnxruntime_session import PROVIDERS, OnnxRuntimeSession, Options
 from tresnet_deploy.contracts import Artifact, Batch, Precision, Probe
@@ -41,9 +42,9 @@ _NAME: Final = "onnxruntime"
 _log = logging.getLogger(__name__)
 
 
-def options_for(precision: Precision) -> Options:
-    """Return the options that make the fastest engine of ``precision`` that is right here."""
-    return Options(overflow_safe=precision == "int8" and environment.overflows_int8())
+def options_for(_precision: Precision) -> Options:
+    """Return the options that make the fastest engine: the same for every precision."""
+    return Options()
 
 
 def probe() -> Probe:
@@ -69,7 +70,9 @@ def build(source: Artifact, path: Path, *, batch: Batch, options: Options) -> Ar
     # TensorRT, which the GPU providers lead to, wants the signed grid that the graph has.
     names: tuple[str, ...] = ("inline-operators",)
     if options.provider == "cpu":
-        names = passes.order_for(_NAME, overflow_safe=options.overflow_safe)
+        safe = _engine.overflow_safe(options.overflow_safe, source.precision)
+        options = dataclasses.replace(options, overflow_safe=safe)
+        names = passes.order_for(_NAME, overflow_safe=safe is True)
     for name, outcome in passes.run(model, names):
         for refusal in outcome.left:
             _log.info("%s leaves %s: %s", name, refusal.match, refusal.reason)

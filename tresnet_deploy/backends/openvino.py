@@ -76,25 +76,22 @@ class Options:
     """``threads`` 0: one for each physical core that this process may use.
 
     ``inference_precision`` is what the float part of the graph is computed in: the one setting of
-    precision that is not in the graph. ``overflow_safe``: the graph has no integers that a CPU
-    overflows with which adds two products of bytes in 16 bits.
+    precision that is not in the graph. ``overflow_safe``: an INT8 engine has no integers that
+    a CPU overflows with which adds two products of bytes in 16 bits; None: as this CPU needs it.
     """
 
     threads: Threads = 0
     inference_precision: InferencePrecision = "f32"
-    overflow_safe: bool = False
+    overflow_safe: bool | None = None
 
 
 def options_for(precision: Precision) -> Options:
-    """Return the options that make the fastest engine of ``precision`` that is right here.
+    """Return the options that make the fastest engine of ``precision`` on this machine.
 
     Where the CPU computes bf16, the float remainder of an INT8 graph gains 1-8 % by it.
     """
     if precision == "int8":
-        return Options(
-            inference_precision="bf16" if environment.computes_bf16() else "f32",
-            overflow_safe=environment.overflows_int8(),
-        )
+        return Options(inference_precision="bf16" if environment.computes_bf16() else "f32")
     return Options(inference_precision=_HINTS[precision])
 
 
@@ -122,8 +119,10 @@ def build(source: Artifact, path: Path, *, batch: Batch, options: Options) -> Ar
         BuildError: OpenVINO refuses the graph.
         OSError: the disk is full.
     """
+    safe = _engine.overflow_safe(options.overflow_safe, source.precision)
+    options = dataclasses.replace(options, overflow_safe=safe)
     try:
-        names = passes.order_for(_NAME, overflow_safe=options.overflow_safe)
+        names = passes.order_for(_NAME, overflow_safe=safe is True)
         model = with_batch(_read_onnx(source.path, names), _sizes(batch))
         lone = _blob_of(model, batch, options) if source.precision == "int8" else None
     except RuntimeError as error:

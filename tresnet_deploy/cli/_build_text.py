@@ -85,7 +85,7 @@ def _batch(batch: Batch) -> str:
 def _pairs(options: Mapping[str, Scalar], backend: str) -> str:
     """Return the options, of many only those that were changed, in words where numbers say less."""
     usual = {field.name: field.default for field in fields(BACKENDS.load(backend).Options)}
-    found = dict(options)
+    found = {name: value for name, value in options.items() if value is not None}
     if len(found) > _MANY:
         found = {name: value for name, value in options.items() if value != usual.get(name)}
     if "threads" in found:

@@ -13,9 +13,9 @@ from tresnet_deploy.errors import ArtifactError, UsageError
 from tresnet_deploy.inspection import Verdict
 
 NAME: Final = "bundle.json"
-LOCAL_OPTIONS: Final = ("timing_cache", "runtime_cache")
-"""Options that name files of one machine: they do not travel, and a bundle that has them anyway
-must not choose what is written here."""
+LOCAL_OPTIONS: Final = ("timing_cache", "runtime_cache", "overflow_safe")
+"""Options of one machine, its files and what its processor needs: they do not travel, and a bundle
+that has them anyway must not choose what is written here."""
 
 _MAX_BYTES: Final = 16 << 20  # of thousands of images; a manifest of more is none of ours
 
