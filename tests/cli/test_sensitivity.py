@@ -43,12 +43,13 @@ def test_blocks_are_ranked_and_a_page_is_left(command: Command, folder: Path) ->
 def test_a_wrong_request_is_one_error(
     command: Command, folder: Path, arguments: tuple[str, ...], message: str
 ) -> None:
+    before = sorted(folder.glob("[!.]*"))
     done = command(
         "sensitivity", "-o", folder, "--calibration-samples", 8, "--held-out-samples", 2, *arguments
     )
     assert done.code == 2
     assert message in done.err.replace("\n", " ")
-    assert not (folder / "sensitivity.json").exists()
+    assert sorted(folder.glob("[!.]*")) == before, "refused before any work"
 
 
 def test_a_quantised_graph_is_refused(

@@ -38,7 +38,7 @@ PREFERENCE: Final[Mapping[Precision, tuple[tuple[str, str], ...]]] = {
         # Its INT8 convolutions write floats, which a kernel of their own rounds again: no promise.
         ("tensorrt-rtx", "compiles its kernels for this GPU"),
         ("openvino", "the fastest INT8 engine for CPUs, 10 to 20 % ahead of ONNX Runtime"),
-        ("onnxruntime", "the second fastest INT8 engine for CPUs, 3 times as fast as FP32"),
+        ("onnxruntime", "the second fastest INT8 engine for CPUs, 1.7 to 3 times as fast as FP32"),
     ),
     "fp8": (
         ("tensorrt", "chooses its kernels by timing them on this GPU"),

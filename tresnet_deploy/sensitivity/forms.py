@@ -19,7 +19,7 @@ from tresnet_deploy.images import ImageSet
 from tresnet_deploy.int8_results import By
 from tresnet_deploy.passes import pad_channels
 from tresnet_deploy.precision.grids import INT8
-from tresnet_deploy.precision.layers import weight
+from tresnet_deploy.precision.layers import Role, weight
 from tresnet_deploy.precision.placement import ALL_ROLES, DEFAULT_ROLES, Placement, place
 from tresnet_deploy.quantize import QuantizeOptions, auto
 from tresnet_deploy.quantize.drawing import drawn
@@ -81,23 +81,8 @@ class Forms:
 
     def units(self, by: By) -> tuple[Unit, ...]:
         """Return the blocks or layers that the INT8 form has in INT8, in order."""
-        layers = self._placement(self.model.graph, self.options.exclude).layers
-        block = blocks_of(self.model.graph)
-        groups: dict[str, list[ir.Node]] = {}
-        for node in layers:
-            name = block[node] if by == "block" else module_of(node) or str(node.name)
-            groups.setdefault(name, []).append(node)
-        return tuple(
-            Unit(
-                name=name,
-                block=block[nodes[0]],
-                segment=self._segment_of(block[nodes[0]]),
-                nodes=tuple(str(node.name) for node in nodes),
-                modules=tuple(module_of(node) for node in nodes),
-                parameters=sum(_weights(node) for node in nodes),
-            )
-            for name, nodes in groups.items()
-        )
+        placement = self._placement(self.model.graph, self.options.exclude)
+        return _units(self.model.graph, placement, by, self.segments)
 
     def node_names(self, block: str) -> tuple[str, ...]:
         """Return the names of all nodes of ``block``."""
@@ -107,13 +92,45 @@ class Forms:
     def _placement(self, graph: ir.Graph, exclude: Sequence[str]) -> Placement:
         return place(
             graph,
-            which=ALL_ROLES if self.options.quantize_all else DEFAULT_ROLES,
+            which=_roles(self.options),
             exclude=exclude,
             dead=dead_tensors(self.table),
         )
 
-    def _segment_of(self, block: str) -> int:
-        return next(i for i, each in enumerate(self.segments) if block in each.blocks)
+
+def require_units(
+    artifact: Artifact, options: QuantizeOptions, *, by: By, names: Sequence[str]
+) -> None:
+    """Refuse a name of none of the blocks or layers, before any work."""
+    if names:
+        graph = float_graph(artifact).graph
+        placement = place(graph, which=_roles(options), exclude=options.exclude)
+        chosen(_units(graph, placement, by, segments(graph)), names, "--only")
+
+
+def _roles(options: QuantizeOptions) -> tuple[Role, ...]:
+    return ALL_ROLES if options.quantize_all else DEFAULT_ROLES
+
+
+def _units(
+    graph: ir.Graph, placement: Placement, by: By, parts: Sequence[Segment]
+) -> tuple[Unit, ...]:
+    block = blocks_of(graph)
+    groups: dict[str, list[ir.Node]] = {}
+    for node in placement.layers:
+        name = block[node] if by == "block" else module_of(node) or str(node.name)
+        groups.setdefault(name, []).append(node)
+    return tuple(
+        Unit(
+            name=name,
+            block=block[nodes[0]],
+            segment=next(i for i, part in enumerate(parts) if block[nodes[0]] in part.blocks),
+            nodes=tuple(str(node.name) for node in nodes),
+            modules=tuple(module_of(node) for node in nodes),
+            parameters=sum(_weights(node) for node in nodes),
+        )
+        for name, nodes in groups.items()
+    )
 
 
 def prepare(
