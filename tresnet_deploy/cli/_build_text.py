@@ -87,7 +87,9 @@ def _pairs(options: Mapping[str, Scalar], backend: str) -> str:
     usual = {field.name: field.default for field in fields(BACKENDS.load(backend).Options)}
     found = {name: value for name, value in options.items() if value is not None}
     if len(found) > _MANY:
-        found = {name: value for name, value in options.items() if value != usual.get(name)}
+        found: dict[str, Scalar] = {
+            name: value for name, value in options.items() if value != usual.get(name)
+        }
     if "threads" in found:
         found["threads"] = found["threads"] or "one for each physical core"
     return ", ".join(f"{name} {value}" for name, value in found.items()) or "none was changed"
