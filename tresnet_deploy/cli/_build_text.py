@@ -85,11 +85,9 @@ def _batch(batch: Batch) -> str:
 def _pairs(options: Mapping[str, Scalar], backend: str) -> str:
     """Return the options, of many only those that were changed, in words where numbers say less."""
     usual = {field.name: field.default for field in fields(BACKENDS.load(backend).Options)}
-    found = {name: value for name, value in options.items() if value is not None}
+    found: dict[str, Scalar] = {name: value for name, value in options.items() if value is not None}
     if len(found) > _MANY:
-        found: dict[str, Scalar] = {
-            name: value for name, value in options.items() if value != usual.get(name)
-        }
+        found = {name: value for name, value in options.items() if value != usual.get(name)}
     if "threads" in found:
         found["threads"] = found["threads"] or "one for each physical core"
     return ", ".join(f"{name} {value}" for name, value in found.items()) or "none was changed"
