@@ -5,6 +5,7 @@ Everything is read from the system's own files; what a system does not tell is l
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 import shutil
@@ -102,6 +103,7 @@ def computes_bf16(files: SystemFiles | None = None) -> bool:
     return any(name.endswith("bf16") for name in instructions(files))
 
 
+@functools.cache  # asked for every session that is opened
 def overflows_int8(files: SystemFiles | None = None) -> bool:
     """Return whether the processor adds two products of bytes in 16 bits, as x86 without VNNI does.
 

@@ -80,7 +80,10 @@ def test_without_an_onnx_file_the_error_says_how_to_get_one(
         (("--int8", "--backend", "pytorch"), "pytorch does not make int8 engines at all"),
         (("--option", "threads"), "--option 'threads' is not NAME=VALUE"),
         (("-O", "threads=1", "--threads", "2"), "the option threads is given twice"),
-        (("-O", "speed=9"), "openvino has no option 'speed'; it has: inference_precision, "),
+        (
+            ("-O", "speed=9"),
+            "openvino has no option 'speed'; it has: inference_precision, overflow_safe, threads",
+        ),
         (("-O", "threads=-1"), "an option of the backend openvino does not fit"),
         (("-O", "inference_precision=f8"), "an option of the backend openvino does not fit"),
         (("--batch", "4:2:1"), "must rise from 1 or more"),

@@ -84,7 +84,16 @@ def test_what_may_be_negative_stays_int8(body: str) -> None:
     model = graph(body + AGAIN, **constants)
     outcome = positive_activations.apply(model)
     assert (outcome.changed, outcome.left) == (0, ())
-    assert model.graph[-2].outputs[0].dtype != ir.DataType.UINT8
+    assert model.graph[-2].outputs[0].dtype == ir.DataType.INT8
+
+
+def test_other_pairs_that_share_the_zero_point_stay_int8() -> None:
+    body = "r = Relu(x) i = QuantizeLinear(r, t, z) d = DequantizeLinear(i, t, z) a = Sub(d, x)"
+    model = graph(body + AGAIN)
+    before = answered(model, images())
+    assert positive_activations.apply(model).changed == 1
+    np.testing.assert_array_equal(answered(model, images()), before)
+    assert model.graph.initializers["z"].dtype == ir.DataType.INT8
 
 
 @pytest.mark.parametrize(

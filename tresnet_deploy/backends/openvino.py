@@ -55,7 +55,6 @@ InferencePrecision = Literal["f32", "bf16", "f16"]
 
 _NAME: Final = "openvino"
 _BLOB: Final = ".blob"
-_INLINE: Final = "inline-operators"
 _FULL_BYTES: Final = 1 << 20
 _HINTS: Final[Mapping[Precision, InferencePrecision]] = {
     "fp32": "f32",
@@ -214,7 +213,7 @@ def _to_read(precision: Precision) -> tuple[str, ...]:
     """Return the passes for a graph that is to be run as it is."""
     if precision == "int8" and environment.overflows_int8():
         return passes.order_for(_NAME, overflow_safe=True)
-    return (_INLINE,)  # OpenVINO reads no model-local functions
+    return ("inline-operators",)  # OpenVINO reads no model-local functions
 
 
 def _sizes(batch: Batch) -> int | tuple[int, int]:

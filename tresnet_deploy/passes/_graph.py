@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 import numpy as np
 import onnx_ir as ir
 import onnx_ir.passes.common as common_passes
 
-from tresnet_deploy.contracts import Array
+from tresnet_deploy.contracts import Array, Outcome, Refusal
 
 
 def name_of(node: ir.Node) -> str:
@@ -38,6 +40,12 @@ def number(node: ir.Node, name: str, default: float) -> float:
     """Return a float attribute, or ``default`` where it is left out."""
     attribute = node.attributes.get(name)
     return default if attribute is None else attribute.as_float()
+
+
+def repeats_values(pad: ir.Node) -> bool:
+    """Whether what ``pad`` adds are values that are there."""
+    mode = pad.attributes.get("mode")
+    return mode is not None and mode.as_string() in ("edge", "reflect")
 
 
 def sole_user(value: ir.Value) -> ir.Node | None:
@@ -94,6 +102,15 @@ def remove(node: ir.Node) -> None:
 def replace_value(old: ir.Value, new: ir.Value) -> None:
     """Let all readers of ``old`` read ``new``; a graph output keeps its name."""
     ir.convenience.replace_all_uses_with(old, new, replace_graph_outputs=True)
+
+
+def attempted(nodes: Sequence[ir.Node], rewrite: Callable[[ir.Node], str | None]) -> Outcome:
+    """Let ``rewrite`` try each of ``nodes``: it returns why it left one, None where it did not."""
+    reasons = [(name_of(node), rewrite(node)) for node in nodes]
+    left = tuple(
+        Refusal(match=name, reason=reason) for name, reason in reasons if reason is not None
+    )
+    return Outcome(changed=len(reasons) - len(left), left=left)
 
 
 def drop_unused(model: ir.Model) -> None:

@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 import onnx_ir as ir
 
-from tresnet_deploy.contracts import Array, Outcome, Refusal
+from tresnet_deploy.contracts import Array, Outcome
 from tresnet_deploy.passes import _graph
 
 AMAX: Final = "tresnet_deploy.amax"
@@ -62,19 +62,18 @@ def move_to_unsigned(model: ir.Model, zero_point_of: Callable[[ir.Node], int | N
     Left alone: zero points other than 0 or not constant, and integers that something else than a
     DequantizeLinear reads.
     """
-    changed, left = 0, []
-    for quantize in [node for node in model.graph if _makes_int8(node)]:
-        zero_point = zero_point_of(quantize)
-        if zero_point is None:
-            continue
+    found = [(node, zero_point_of(node)) for node in model.graph if _makes_int8(node)]
+    zero_points = {node: value for node, value in found if value is not None}
+
+    def move(quantize: ir.Node) -> str | None:
         reason = _obstacle(quantize)
         if reason is None:
-            set_zero_point(quantize, zero_point)
-            changed += 1
-        else:
-            left.append(Refusal(match=_graph.name_of(quantize), reason=reason))
+            set_zero_point(quantize, zero_points[quantize])
+        return reason
+
+    outcome = _graph.attempted(tuple(zero_points), move)
     _graph.drop_unused(model)
-    return Outcome(changed=changed, left=tuple(left))
+    return outcome
 
 
 def _makes_int8(node: ir.Node) -> bool:
@@ -102,7 +101,7 @@ def set_zero_point(quantize: ir.Node, zero_point: int) -> None:
     """Let ``quantize`` and all that dequantise its integers count in uint8 from ``zero_point``."""
     integers = quantize.outputs[0]
     for node in (quantize, *integers.consumers()):
-        before = _graph.constant(node.inputs[_ZERO_POINT])
+        before = _zero_point(node)
         assert before is not None
         name = f"{integers.name}/zero_point_{zero_point}"
         _graph.set_constant(

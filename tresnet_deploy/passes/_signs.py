@@ -9,28 +9,27 @@ from typing import Final
 import numpy as np
 import onnx_ir as ir
 
-from tresnet_deploy.passes import _graph
+from tresnet_deploy.passes import _graph, _pairs
 
 NEGATIVE_STEPS: Final = 128  # of an int8 grid
 _DEFAULT_SLOPE: Final = 0.01  # of LeakyRelu
 
 
-def negative_steps(node: ir.Node) -> int:
-    """Return how many of int8's 128 negative steps come out of ``node``, rounded.
+def negative_steps(value: ir.Value | None) -> int:
+    """Return how many of int8's 128 negative steps ``value`` can have, by what made it, rounded.
 
     A ReLU leaves none, a leaky ReLU as many as its slope does; of others all 128 are expected.
     """
-    if node.op_type == "Relu":
-        return 0
-    slope = _graph.number(node, "alpha", _DEFAULT_SLOPE) if node.op_type == "LeakyRelu" else -1.0
-    if not 0 <= slope < 1:
+    node = None if value is None else value.producer()
+    if node is None or node.op_type not in _pairs.ACTIVATIONS:
         return NEGATIVE_STEPS
-    return math.floor(slope * NEGATIVE_STEPS + 1 / 2)
+    slope = 0.0 if node.op_type == "Relu" else _graph.number(node, "alpha", _DEFAULT_SLOPE)
+    return math.floor(slope * NEGATIVE_STEPS + 1 / 2) if 0 <= slope < 1 else NEGATIVE_STEPS
 
 
 def is_flat(node: ir.Node) -> bool:
     """Whether ``node`` is an activation that leaves no negative step: its slope is below 1/256."""
-    return negative_steps(node) == 0
+    return negative_steps(node.outputs[0]) == 0
 
 
 def is_never_negative(value: ir.Value | None) -> bool:
@@ -57,8 +56,7 @@ def _dequantized(node: ir.Node) -> bool:
 
 
 def _padded(node: ir.Node) -> bool:
-    mode = node.attributes.get("mode")
-    return mode is not None and mode.as_string() in ("edge", "reflect") and _as_its_first(node)
+    return _graph.repeats_values(node) and _as_its_first(node)
 
 
 def _convolved(node: ir.Node) -> bool:

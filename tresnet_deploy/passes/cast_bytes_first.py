@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from tresnet_deploy.contracts import Outcome, Refusal
+from tresnet_deploy.contracts import Outcome
 from tresnet_deploy.passes import _graph
 
 _MOVES = ("Flatten", "Identity", "Reshape", "SpaceToDepth", "Squeeze", "Transpose")
@@ -19,15 +19,9 @@ _MOVES = ("Flatten", "Identity", "Reshape", "SpaceToDepth", "Squeeze", "Transpos
 
 def apply(model: ir.Model) -> Outcome:
     """Swap each Cast of bytes with the moves before it, in place."""
-    changed, left = 0, []
+    moves = [node for node in model.graph if _moves_bytes(node)]
     # Backwards: a move that was passed comes again, as what the Cast reads next.
-    for move in reversed([node for node in model.graph if _moves_bytes(node)]):
-        reason = _swap(move)
-        if reason is None:
-            changed += 1
-        else:
-            left.append(Refusal(match=_graph.name_of(move), reason=reason))
-    return Outcome(changed=changed, left=tuple(left))
+    return _graph.attempted(moves[::-1], _swap)
 
 
 def _moves_bytes(node: ir.Node) -> bool:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from tresnet_deploy.contracts import Outcome, Refusal
+from tresnet_deploy.contracts import Outcome
 from tresnet_deploy.passes import _graph
 
 _ALL_SIDES = (0, 0, 1, 1, 0, 0, 1, 1)
@@ -24,15 +24,9 @@ _NO_PADS = (0, 0, 0, 0)
 
 def apply(model: ir.Model) -> Outcome:
     """Narrow every such Pad, in place; calls of ``tresnet::BlurPool2d`` are inlined before."""
-    changed, left = 0, []
-    for pad in [node for node in model.graph if _is_reflect_pad(node)]:
-        reason = _narrow(pad)
-        if reason is None:
-            changed += 1
-        else:
-            left.append(Refusal(match=_graph.name_of(pad), reason=reason))
+    outcome = _graph.attempted([node for node in model.graph if _is_reflect_pad(node)], _narrow)
     _graph.drop_unused(model)
-    return Outcome(changed=changed, left=tuple(left))
+    return outcome
 
 
 def _is_reflect_pad(node: ir.Node) -> bool:

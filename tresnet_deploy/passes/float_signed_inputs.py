@@ -38,6 +38,5 @@ def _signed_source(conv: ir.Node) -> ir.Value | None:
     assert dequantize is not None
     quantize = _graph.producer(dequantize.inputs[0], "QuantizeLinear")
     source = None if quantize is None else quantize.inputs[0]
-    maker = None if source is None else source.producer()
-    few = maker is not None and _signs.negative_steps(maker) <= _FEW_STEPS
+    few = _signs.negative_steps(source) <= _FEW_STEPS
     return None if few or _signs.is_never_negative(source) else source

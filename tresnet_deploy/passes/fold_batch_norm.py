@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from tresnet_deploy.contracts import Array, Outcome, Refusal
+from tresnet_deploy.contracts import Array, Outcome
 from tresnet_deploy.passes import _graph
 
 _EPSILON = 1e-5  # ONNX's default
@@ -22,15 +22,11 @@ _NORM_INPUTS = range(1, 5)
 
 def apply(model: ir.Model) -> Outcome:
     """Fold every norm that can be folded, in place."""
-    changed, left = 0, []
-    for norm in [node for node in model.graph if node.op_type == "BatchNormalization"]:
-        reason = _fold(norm)
-        if reason is None:
-            changed += 1
-        else:
-            left.append(Refusal(match=_graph.name_of(norm), reason=reason))
+    outcome = _graph.attempted(
+        [node for node in model.graph if node.op_type == "BatchNormalization"], _fold
+    )
     _graph.drop_unused(model)
-    return Outcome(changed=changed, left=tuple(left))
+    return outcome
 
 
 def _fold(norm: ir.Node) -> str | None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from tresnet_deploy.contracts import Array, Outcome, Refusal
+from tresnet_deploy.contracts import Array, Outcome
 from tresnet_deploy.passes import _graph
 
 _PLAIN = (1, 1)
@@ -22,15 +22,11 @@ _NO_PADS = (0, 0, 0, 0)
 
 def apply(model: ir.Model) -> Outcome:
     """Merge each SpaceToDepth, native or of our domain, into the convolution after it."""
-    changed, left = 0, []
-    for node in [node for node in model.graph if node.op_type == "SpaceToDepth"]:
-        reason = _fold(node)
-        if reason is None:
-            changed += 1
-        else:
-            left.append(Refusal(match=_graph.name_of(node), reason=reason))
+    outcome = _graph.attempted(
+        [node for node in model.graph if node.op_type == "SpaceToDepth"], _fold
+    )
     _graph.drop_unused(model)
-    return Outcome(changed=changed, left=tuple(left))
+    return outcome
 
 
 def _fold(node: ir.Node) -> str | None:

@@ -31,7 +31,7 @@ def apply(model: ir.Model) -> Outcome:
         kernel = _graph.constant(conv.inputs[1])
         if pad is None or before is None or kernel is None:
             continue
-        if not (_repeats_values(pad) and _is_mean(kernel)):
+        if not (_graph.repeats_values(pad) and _is_mean(kernel)):
             left.append(Refusal(match=_graph.name_of(conv), reason="it is no mean of sixteenths"))
             continue
         _pad_integers(pad, conv, before)
@@ -46,11 +46,6 @@ def apply(model: ir.Model) -> Outcome:
 def _is_depthwise(node: ir.Node) -> bool:
     has_bias = len(node.inputs) > len(("images", "filter"))
     return node.op_type == "Conv" and _graph.integer(node, "group", 1) > 1 and not has_bias
-
-
-def _repeats_values(pad: ir.Node) -> bool:
-    mode = pad.attributes.get("mode")
-    return mode is not None and mode.as_string() in ("edge", "reflect")
 
 
 def _is_mean(kernel: Array) -> bool:

@@ -15,7 +15,7 @@ from typing import Final
 
 import onnx_ir as ir
 
-from tresnet_deploy.contracts import Outcome, Refusal
+from tresnet_deploy.contracts import Outcome
 from tresnet_deploy.passes import _graph
 from tresnet_deploy.plugins import DOMAIN, NAMESPACE_ATTRIBUTE, VERSION, blur_pool, leaky_blur_pool
 
@@ -25,20 +25,14 @@ _DEFAULT_ALPHA: Final = 0.01  # of ONNX's LeakyRelu
 
 def apply(model: ir.Model) -> Outcome:
     """Join every such pair, in place."""
-    changed, left = 0, []
     blurs = [node for node in model.graph if (node.domain, node.op_type) == _BLUR]
-    for blur in blurs:
-        reason = _join(blur)
-        if reason is None:
-            changed += 1
-        else:
-            left.append(Refusal(match=_graph.name_of(blur), reason=reason))
-    if changed:
+    outcome = _graph.attempted(blurs, _join)
+    if outcome.changed:
         function = leaky_blur_pool.onnx_function(model.opset_imports[""])
         model.functions[function.identifier()] = function
-    if changed and not left:
+    if outcome.changed and not outcome.left:
         model.functions.pop((*_BLUR, ""), None)
-    return Outcome(changed=changed, left=tuple(left))
+    return outcome
 
 
 def _join(blur: ir.Node) -> str | None:

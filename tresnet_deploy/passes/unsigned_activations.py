@@ -19,10 +19,4 @@ from tresnet_deploy.passes import _pairs, _signs
 
 def apply(model: ir.Model) -> Outcome:
     """Shift every int8 activation that only DequantizeLinear reads, in place."""
-    return _pairs.move_to_unsigned(model, _negative_steps)
-
-
-def _negative_steps(quantize: ir.Node) -> int:
-    source = quantize.inputs[0]
-    maker = None if source is None else source.producer()
-    return _signs.NEGATIVE_STEPS if maker is None else _signs.negative_steps(maker)
+    return _pairs.move_to_unsigned(model, lambda node: _signs.negative_steps(node.inputs[0]))

@@ -30,12 +30,7 @@ from tresnet_deploy.passes import equalize, pad_channels
 from tresnet_deploy.precision import bias_correction, islands
 from tresnet_deploy.precision.grids import Grid
 from tresnet_deploy.precision.pairs import insert
-from tresnet_deploy.precision.placement import (
-    ALL_ROLES,
-    DEFAULT_ROLES,
-    observed,
-    place,
-)
+from tresnet_deploy.precision.placement import observed, place
 from tresnet_deploy.quantize.graphs import OpenSession
 from tresnet_deploy.quantize.options import QuantizeOptions, Recipe
 from tresnet_deploy.quantize.weight_rounding import Reconstruction, reconstruct
@@ -114,8 +109,7 @@ def tables(job: Job, graph: Prepared, methods: Sequence[str]) -> tuple[Calibrati
 
 def require_layers(graph: ir.Graph, options: QuantizeOptions) -> None:
     """Refuse a wrong ``--exclude``, or one that leaves nothing to quantise, before any work."""
-    which = ALL_ROLES if options.quantize_all else DEFAULT_ROLES
-    if not place(graph, which=which, exclude=options.exclude).layers:
+    if not place(graph, which=options.roles, exclude=options.exclude).layers:
         raise nothing_left(options)
 
 
@@ -144,7 +138,7 @@ def make(job: Job, graph: Prepared, table: CalibrationTable, recipe: Recipe) -> 
     quantized = reference.clone()
     placement = place(
         quantized.graph,
-        which=ALL_ROLES if options.quantize_all else DEFAULT_ROLES,
+        which=options.roles,
         exclude=options.exclude,
         dead=dead_tensors(table),
     )

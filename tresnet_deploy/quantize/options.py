@@ -7,6 +7,8 @@ from typing import Final
 
 from tresnet_deploy.calibration import DEFAULT_METHOD
 from tresnet_deploy.errors import UsageError
+from tresnet_deploy.precision.layers import Role
+from tresnet_deploy.precision.placement import ALL_ROLES, DEFAULT_ROLES
 from tresnet_deploy.precision.weight_ranges import WeightRange
 from tresnet_deploy.quantize.gptq import WeightRounding
 from tresnet_deploy.registry import OBSERVERS
@@ -82,6 +84,11 @@ class QuantizeOptions:
                 "noise has no accuracy that --method auto could measure",
                 hints=("--method mse with --random-calibration", "--calibration-data DIR"),
             )
+
+    @property
+    def roles(self) -> tuple[Role, ...]:
+        """Which layers are quantised."""
+        return ALL_ROLES if self.quantize_all else DEFAULT_ROLES
 
     def recipe(self, method: str | None = None) -> Recipe:
         """Return what the options ask for, with ``method`` instead of their own."""

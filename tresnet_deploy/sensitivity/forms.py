@@ -19,8 +19,8 @@ from tresnet_deploy.images import ImageSet
 from tresnet_deploy.int8_results import By
 from tresnet_deploy.passes import pad_channels
 from tresnet_deploy.precision.grids import INT8
-from tresnet_deploy.precision.layers import Role, weight
-from tresnet_deploy.precision.placement import ALL_ROLES, DEFAULT_ROLES, Placement, place
+from tresnet_deploy.precision.layers import weight
+from tresnet_deploy.precision.placement import Placement, place
 from tresnet_deploy.quantize import QuantizeOptions, auto
 from tresnet_deploy.quantize.drawing import drawn
 from tresnet_deploy.quantize.graphs import float_graph, require_fp32, runtime_session
@@ -35,6 +35,7 @@ from tresnet_deploy.quantize.making import (
 )
 
 _LISTED: Final = 8  # names in a message
+_MADE: Final = "its INT8 form"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +93,7 @@ class Forms:
     def _placement(self, graph: ir.Graph, exclude: Sequence[str]) -> Placement:
         return place(
             graph,
-            which=_roles(self.options),
+            which=self.options.roles,
             exclude=exclude,
             dead=dead_tensors(self.table),
         )
@@ -103,13 +104,10 @@ def require_units(
 ) -> None:
     """Refuse a name of none of the blocks or layers, before any work."""
     if names:
+        require_fp32(artifact, _MADE)
         graph = float_graph(artifact).graph
-        placement = place(graph, which=_roles(options), exclude=options.exclude)
+        placement = place(graph, which=options.roles, exclude=options.exclude)
         chosen(_units(graph, placement, by, segments(graph)), names, "--only")
-
-
-def _roles(options: QuantizeOptions) -> tuple[Role, ...]:
-    return ALL_ROLES if options.quantize_all else DEFAULT_ROLES
 
 
 def _units(
@@ -150,7 +148,7 @@ def prepare(
         UsageError: the graph is not FP32, or no layer is left to quantise.
         DeployError: as calibration raises.
     """
-    require_fp32(artifact, "its INT8 form")
+    require_fp32(artifact, _MADE)
     job, chosen = _job(artifact, folder, images, options, progress)
     recipe = chosen.recipe()
     graph = prepared(job, equalized=recipe.equalize)

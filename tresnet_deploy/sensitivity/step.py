@@ -15,7 +15,6 @@ from tresnet_deploy.errors import ArtifactError
 from tresnet_deploy.images import ImageSet, dataset_digest
 from tresnet_deploy.int8_results import Basis, By, SensitivityReport
 from tresnet_deploy.quantize import QuantizeOptions
-from tresnet_deploy.quantize.graphs import require_fp32
 from tresnet_deploy.sensitivity.forms import Forms, prepare, require_units
 from tresnet_deploy.sensitivity.measuring import measure
 
@@ -47,7 +46,6 @@ def sensitivity(
         UnavailableError: the folder cannot be written, or another run writes there.
         DeployError: as calibration and running raise; an older report stays as it was.
     """
-    require_fp32(artifact, "its INT8 form")
     require_units(artifact, options, by=by, names=names)
     with locked(folder):
         forms = prepare(artifact, folder, images=calibration, options=options, progress=progress)
