@@ -31,7 +31,7 @@ from tresnet_deploy import graph_files, passes, timing, weights
 from tresnet_deploy.artifacts import sha256_of
 from tresnet_deploy.backends import onnxruntime, openvino
 from tresnet_deploy.contracts import Artifact, Precision, Session
-from tresnet_deploy.environment import describe
+from tresnet_deploy.environment import describe, overflows_int8
 from tresnet_deploy.export import ExportOptions, export, file_name
 from tresnet_deploy.images import sample_photos
 from tresnet_deploy.passes.pad_channels import widen
@@ -103,7 +103,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=11)
     parser.add_argument("--seconds", type=float, default=1.0)
     parser.add_argument("--cpu-time", action="store_true", help="CPU time of one thread")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if "int8" in options.precisions.split(",") and overflows_int8():
+        parser.error("INT8 graphs run in float on a processor without VNNI: --precisions fp32")
+    return options
 
 
 def _contestants(kind: str, backend: str, precision: str) -> tuple[Contestant, ...]:

@@ -6,10 +6,13 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+from onnxruntime.capi.onnxruntime_pybind11_state import InvalidGraph
 
 from tresnet_deploy import environment, graph_files
 from tresnet_deploy.backends import onnxruntime as backend
+from tresnet_deploy.backends._onnxruntime_session import PROVIDERS, OnnxRuntimeSession, Provider
 from tresnet_deploy.contracts import Artifact, Batch, run
+from tresnet_deploy.errors import RunError
 from tresnet_deploy.registry import BACKENDS
 
 from .conftest import Images
@@ -36,6 +39,28 @@ def test_a_float_engine_leaves_it_open(demo_graph: Artifact, tmp_path: Path) -> 
     options = backend.Options()
     made = backend.build(demo_graph, tmp_path / "e.onnx", batch=Batch(), options=options)
     assert made.settings["onnxruntime.overflow_safe"] is None
+
+
+@pytest.mark.parametrize(("provider", "in_float"), [("cpu", True), ("cuda", False)])
+def test_only_on_the_processor_itself_q_dq_is_kept_out_of_integer_kernels(
+    monkeypatch: pytest.MonkeyPatch, provider: Provider, in_float: bool
+) -> None:
+    monkeypatch.setattr(environment, "overflows_int8", lambda: True)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [PROVIDERS[provider]])
+    entries: dict[str, str] = {}
+
+    class Settings:
+        def add_session_config_entry(self, name: str, value: str) -> None:
+            entries[name] = value
+
+    def refused(*_args: object, **_more: object) -> None:
+        raise InvalidGraph
+
+    monkeypatch.setattr(onnxruntime, "SessionOptions", Settings)
+    monkeypatch.setattr(onnxruntime, "InferenceSession", refused)
+    with pytest.raises(RunError):
+        OnnxRuntimeSession(b"", options=backend.Options(provider=provider))
+    assert (entries.get("session.disable_quant_qdq") == "1") is in_float
 
 
 def exact(graph: Artifact, images: Images) -> Images:

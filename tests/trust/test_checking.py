@@ -305,6 +305,14 @@ def test_a_processor_that_overflows_takes_int8_engines_that_were_built_for_one(
             trust.check_before_loading(engine, here)
 
 
+def test_an_int8_engine_for_a_gpu_does_not_depend_on_the_processor(
+    make_engine: MakeEngine,
+) -> None:
+    engine = make_engine("onnxruntime", b"graph", suffix=".onnx", device="cuda", precision="int8")
+    here = Machine(version=VERSIONS["onnxruntime"], overflows_int8=True)
+    assert trust.examine(engine.path, here).verdict == "compatible"
+
+
 def test_a_graph_that_was_made_anew_is_worth_a_note(make_engine: MakeEngine) -> None:
     engine = make_engine()
     engine.path.with_name("tresnet.onnx").write_bytes(b"another graph")

@@ -151,7 +151,8 @@ def _opened(
     settings.intra_op_num_threads = options.threads or available_cores()
     settings.inter_op_num_threads = 1
     settings.log_severity_level = _ERRORS_ONLY
-    if environment.overflows_int8() and not options.overflow_safe:
+    on_cpu = options.provider == "cpu"
+    if on_cpu and not options.overflow_safe and environment.overflows_int8():
         settings.add_session_config_entry(_QDQ_IN_FLOAT, "1")
     wanted = PROVIDERS[options.provider]
     name = Path(model).name if isinstance(model, str) else "the graph"

@@ -167,6 +167,9 @@ def processor_of(artifact: Artifact, machine: Machine) -> Iterator[Finding]:
     The formats run on any processor; what changes is speed, and the numbers of bf16 engines. Where
     INT8 overflows, engines must have been built for that.
     """
+    listed = re.search(r"\(([^()]*)\)$", artifact.device or "")
+    if listed is None:
+        return  # it was built for a GPU
     safe = artifact.settings.get(f"{artifact.backend}.overflow_safe") is True
     if artifact.precision == "int8" and machine.overflows_int8 and not safe:
         yield Finding(
@@ -174,9 +177,6 @@ def processor_of(artifact: Artifact, machine: Machine) -> Iterator[Finding]:
             outcome="bad",
             detail="INT8 overflows on a processor without VNNI, and it was not built for one",
         )
-        return
-    listed = re.search(r"\(([^()]*)\)$", artifact.device or "")
-    if listed is None:
         return
     wanted = [name for name in listed[1].split(", ") if name]
     missing = [name for name in wanted if name not in machine.instructions]
