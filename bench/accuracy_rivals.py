@@ -16,6 +16,7 @@ from onnxruntime.quantization import CalibrationMethod
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from openvino.properties import hint
 
+from tresnet_deploy import environment
 from tresnet_deploy.backends._openvino_session import OpenVinoSession
 from tresnet_deploy.contracts import Array, Batch
 
@@ -25,6 +26,7 @@ MAX_DROP: Final = 0.002
 """What the accuracy control of NNCF may lose: the 0.2 points that are asked of ours."""
 JUDGED: Final = 2_000  # held-out images: each step of the control runs them all
 NNCF_DEFAULT: Final = "NNCF"
+SEVEN_BITS: Final = ", 7-bit weights"
 NNCF_FILE: Final = "nncf-0.xml"
 
 
@@ -37,20 +39,23 @@ def plain(ground: Ground) -> Path:
     return target
 
 
-def onnxruntime_by(method: CalibrationMethod) -> Rival:
+def onnxruntime_by(method: CalibrationMethod, *, reduce_range: bool = False) -> Rival:
     """ONNX Runtime's static quantisation: Q/DQ, a scale for each channel of the weights."""
 
     def made(ground: Ground, calibration: Array) -> Predict:
         target = ground.folder / f"ort-{method.name}.onnx"
         singles = (image[None] for image in calibration)
-        ort_static.quantize(plain(ground), target, ground.artifact.inputs[0].name, singles, method)
+        name = ground.artifact.inputs[0].name
+        ort_static.quantize(plain(ground), target, name, singles, method, reduce_range=reduce_range)
         return _onnxruntime(target)
 
     return made
 
 
-def _onnxruntime(path: Path) -> Predict:
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
+def _onnxruntime(path: Path, *, pairs_in_float: bool = False) -> Predict:
+    options = onnxruntime.SessionOptions()
+    options.add_session_config_entry("session.disable_quant_qdq", str(int(pairs_in_float)))
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     (given,) = session.get_inputs()
 
     def predict(images: Array) -> Array:
@@ -60,7 +65,10 @@ def _onnxruntime(path: Path) -> Predict:
 
 
 def model_optimizer(python: Path, method: str) -> Rival:
-    """NVIDIA's Model Optimizer, in a venv of its own, as it pins onnx and onnxruntime-gpu."""
+    """NVIDIA's Model Optimizer, in a venv of its own, as it pins onnx and onnxruntime-gpu.
+
+    Its graphs are for GPUs, which do not overflow: where this processor does, they run in float.
+    """
 
     def made(ground: Ground, calibration: Array) -> Predict:
         data, target = ground.folder / "modelopt.npy", ground.folder / f"modelopt-{method}.onnx"
@@ -72,7 +80,7 @@ def model_optimizer(python: Path, method: str) -> Rival:
         done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
         if done.returncode or not target.is_file():
             raise RuntimeError((done.stderr or done.stdout).strip()[-300:])
-        return _onnxruntime(target)
+        return _onnxruntime(target, pairs_in_float=environment.overflows_int8())
 
     return made
 
@@ -118,8 +126,29 @@ def nncf_default(ground: Ground, calibration: Array) -> Predict:
     return OpenVino(quantized)
 
 
+def nncf_seven_bits(ground: Ground, calibration: Array) -> Predict:
+    """The same with seven bits for all weights."""
+    quantized = nncf.quantize(
+        openvino.Core().read_model(plain(ground)),
+        _dataset(calibration),
+        preset=nncf.QuantizationPreset.PERFORMANCE,
+        subset_size=len(calibration),
+        advanced_parameters=_nncf_advanced(seven_bits=True),
+    )
+    return OpenVino(quantized)
+
+
+def _nncf_advanced(*, seven_bits: bool = False) -> nncf.AdvancedQuantizationParameters:
+    """Seven bits for all weights are what NNCF offers for processors without VNNI."""
+    fix = nncf.OverflowFix.ENABLE if seven_bits else None
+    return nncf.AdvancedQuantizationParameters(overflow_fix=fix)
+
+
 def nncf_accuracy_control(ground: Ground, calibration: Array) -> Predict:
-    """NNCF with accuracy control on held-out images and their labels."""
+    """NNCF with accuracy control on held-out images and their labels.
+
+    With seven bits where this processor overflows: with eight, it tries for hours.
+    """
     images, labels = ground.judging(JUDGED)
     pairs = [(image[None], int(label)) for image, label in zip(images, labels, strict=True)]
 
@@ -135,6 +164,7 @@ def nncf_accuracy_control(ground: Ground, calibration: Array) -> Predict:
         max_drop=MAX_DROP,
         preset=nncf.QuantizationPreset.PERFORMANCE,
         subset_size=len(calibration),
+        advanced_quantization_parameters=_nncf_advanced(seven_bits=environment.overflows_int8()),
     )
     return OpenVino(quantized)
 
@@ -144,15 +174,30 @@ def _dataset(images: npt.NDArray[Any]) -> nncf.Dataset:
 
 
 def rivals(modelopt: Path | None) -> dict[str, Rival]:
-    """Everybody's quantiser by the name it has in the table."""
-    found: dict[str, Rival] = {
-        "ONNX Runtime, min-max": onnxruntime_by(CalibrationMethod.MinMax),
-        "ONNX Runtime, entropy": onnxruntime_by(CalibrationMethod.Entropy),
-        "ONNX Runtime, percentile": onnxruntime_by(CalibrationMethod.Percentile),
-        NNCF_DEFAULT: nncf_default,
-        "NNCF, accuracy control": nncf_accuracy_control,
-    }
+    """Everybody's quantiser by the name it has in the table.
+
+    Where this processor's INT8 overflows, also with the remedy that each offers for that.
+    """
+    found: dict[str, Rival] = {**_onnxruntimes(reduce_range=False), NNCF_DEFAULT: nncf_default}
+    suffix = ""
+    if environment.overflows_int8():
+        suffix = SEVEN_BITS
+        found |= {**_onnxruntimes(reduce_range=True), NNCF_DEFAULT + suffix: nncf_seven_bits}
+    found[f"{NNCF_DEFAULT}, accuracy control{suffix}"] = nncf_accuracy_control
     if modelopt:
         found["Model Optimizer, max"] = model_optimizer(modelopt, "max")
         found["Model Optimizer, entropy"] = model_optimizer(modelopt, "entropy")
     return found
+
+
+def _onnxruntimes(*, reduce_range: bool) -> dict[str, Rival]:
+    methods = {
+        "min-max": CalibrationMethod.MinMax,
+        "entropy": CalibrationMethod.Entropy,
+        "percentile": CalibrationMethod.Percentile,
+    }
+    suffix = SEVEN_BITS if reduce_range else ""
+    return {
+        f"ONNX Runtime, {name}{suffix}": onnxruntime_by(method, reduce_range=reduce_range)
+        for name, method in methods.items()
+    }

@@ -102,6 +102,19 @@ def test_an_engine_that_does_not_compute_its_graph_never_appears(
     assert left_in(target.parent) == []
 
 
+def test_an_engine_need_not_be_nearer_to_a_ruined_graph_than_that_is_to_the_float_one(
+    add_backend: AddBackend, graph: Artifact, target: Path
+) -> None:
+    add_backend("fake", answer="found + 0.3 * np.roll(found, 1, axis=1)")
+    ruined, good = (
+        dataclasses.replace(graph, settings={**graph.settings, "snr_db": snr_db})
+        for snr_db in (3.0, 30.0)
+    )
+    with pytest.raises(BuildError, match=r"at least 0\.9995 expected"):
+        built(good, target)
+    assert built(ruined, target).verified.startswith("cosine 0.9")
+
+
 @pytest.mark.parametrize(
     ("on_build", "kind"),
     [

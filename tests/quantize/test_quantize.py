@@ -90,6 +90,7 @@ def test_the_artefact_says_how_it_was_made(int8: Artifact, demo_graph: Artifact)
     assert int8.settings["int8_layers"] == 60
     assert int8.verified is not None
     assert "top-1 agreement" in int8.verified
+    assert int8.verified.startswith(f"SNR {int8.settings['snr_db']} dB")
     assert artifacts.read(int8.path) == int8
     assert (int8.inputs, int8.outputs) == (demo_graph.inputs, demo_graph.outputs)
 

@@ -18,6 +18,9 @@ from tresnet_deploy.images import counted
 
 POOR_SNR_DB: Final = 10.0  # noise a third of the signal: agreement of top-1 is gone
 
+SNR_SETTING: Final = "snr_db"
+"""What sidecars of quantised graphs call how near they are to the float graph."""
+
 _IMAGES: Final = 4  # enough to see a broken graph; accuracy is what compare and evaluate measure
 
 _log = logging.getLogger(__name__)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal
@@ -122,7 +123,9 @@ def _saved(job: Job, made: Made, staging: artifacts.Staging, precision: Coded) -
         job.data,
         job.artifact.batch,
     )
-    return staging.finish(dataclasses.replace(done, verified=str(found)))
+    measured = {checking.SNR_SETTING: round(found.snr_db, 1)} if math.isfinite(found.snr_db) else {}
+    settings = {**done.settings, **measured}
+    return staging.finish(dataclasses.replace(done, verified=str(found), settings=settings))
 
 
 def _required(images: ImageSet | None) -> ImageSet:
