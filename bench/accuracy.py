@@ -11,7 +11,8 @@ drop is the median. Rivals have their own defaults; ours are the commands that a
 
 What is measured lies in FOLDER and is not measured again: a run that was stopped goes on. The
 seconds are CPU time, all threads. Speeds are measured last, want a quiet machine, and are measured
-anew in each run (`--no-speeds` keeps the old ones). About an hour on two cores, and the network.
+anew in each run (`--no-speeds` keeps the old ones). About an hour on two cores, and the network;
+three without VNNI.
 """
 
 import argparse
@@ -83,7 +84,7 @@ def _measured(name: str, options: argparse.Namespace) -> Results:
     runs = tuple(
         _run(ground, quantiser, seed, make)
         for seed in options.seeds
-        for quantiser, make in _quantisers(ground, seed, options.modelopt)
+        for quantiser, make in _quantisers(ground, seed, options)
     )
     return Results(
         title=ground.name,
@@ -96,10 +97,10 @@ def _measured(name: str, options: argparse.Namespace) -> Results:
 
 
 def _quantisers(
-    ground: Ground, seed: int, modelopt: Path | None
+    ground: Ground, seed: int, options: argparse.Namespace
 ) -> Iterator[tuple[str, Callable[[], Predict]]]:
     """Give each quantiser's name and what makes its engine."""
-    for name, rival in rivals(modelopt).items():
+    for name, rival in rivals(options.modelopt, first=seed == options.seeds[0]).items():
         yield name, functools.partial(_theirs, rival, ground, seed)
     for name in OURS:
         yield name, functools.partial(_ours, ground, seed, name)

@@ -1,13 +1,11 @@
 """What several rooms test with: the trained network in the package, exported once a session."""
 
 import importlib.util
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 
@@ -17,19 +15,9 @@ from tresnet_deploy.images import demo_checkpoint, demo_images
 from tresnet_deploy.results import Gate, ParityReport, StageParity
 
 
-def pytest_configure(config: pytest.Config) -> None:
+def pytest_configure() -> None:
     """Let Ctrl-C be tested from a background job too, which starts with SIGINT ignored."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    _take_cores(getattr(config, "workerinput", None))
-
-
-def _take_cores(worker: dict[str, Any] | None) -> None:
-    """Give a worker cores of its own: threads of two workers wait for each other by spinning."""
-    if worker is None or not hasattr(os, "sched_setaffinity"):
-        return
-    cores, count = sorted(os.sched_getaffinity(0)), worker["workercount"]
-    if len(cores) >= count:
-        os.sched_setaffinity(0, cores[int(worker["workerid"].removeprefix("gw")) :: count])
 
 
 @pytest.fixture(scope="module")
