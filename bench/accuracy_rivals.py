@@ -25,7 +25,6 @@ Rival = Callable[[Ground, Array], Predict]
 MAX_DROP: Final = 0.002
 """What the accuracy control of NNCF may lose: the 0.2 points that are asked of ours."""
 JUDGED: Final = 2_000  # held-out images: each step of the control runs them all
-NNCF_DEFAULT: Final = "NNCF"
 SEVEN_BITS: Final = ", 7-bit weights"
 NNCF_FILE: Final = "nncf-0.xml"
 
@@ -39,7 +38,7 @@ def plain(ground: Ground) -> Path:
     return target
 
 
-def onnxruntime_by(method: CalibrationMethod, *, reduce_range: bool = False) -> Rival:
+def onnxruntime_by(method: CalibrationMethod, *, reduce_range: bool) -> Rival:
     """ONNX Runtime's static quantisation: Q/DQ, a scale for each channel of the weights."""
 
     def made(ground: Ground, calibration: Array) -> Predict:
@@ -113,32 +112,26 @@ class OpenVino:
         return session
 
 
-def nncf_default(ground: Ground, calibration: Array) -> Predict:
+def nncf_by(*, seven_bits: bool) -> Rival:
     """NNCF's post-training quantisation, performance preset."""
-    quantized = nncf.quantize(
-        openvino.Core().read_model(plain(ground)),
-        _dataset(calibration),
-        preset=nncf.QuantizationPreset.PERFORMANCE,
-        subset_size=len(calibration),
-    )
-    if not (ground.folder / NNCF_FILE).is_file():  # the first seed's is timed beside ours
-        openvino.save_model(quantized, ground.folder / NNCF_FILE, compress_to_fp16=False)
-    return OpenVino(quantized)
+
+    def made(ground: Ground, calibration: Array) -> Predict:
+        quantized = nncf.quantize(
+            openvino.Core().read_model(plain(ground)),
+            _dataset(calibration),
+            preset=nncf.QuantizationPreset.PERFORMANCE,
+            subset_size=len(calibration),
+            advanced_parameters=_nncf_advanced(seven_bits=seven_bits),
+        )
+        timed = ground.folder / NNCF_FILE  # the first seed's default, beside ours
+        if not seven_bits and not timed.is_file():
+            openvino.save_model(quantized, timed, compress_to_fp16=False)
+        return OpenVino(quantized)
+
+    return made
 
 
-def nncf_seven_bits(ground: Ground, calibration: Array) -> Predict:
-    """The same with seven bits for all weights."""
-    quantized = nncf.quantize(
-        openvino.Core().read_model(plain(ground)),
-        _dataset(calibration),
-        preset=nncf.QuantizationPreset.PERFORMANCE,
-        subset_size=len(calibration),
-        advanced_parameters=_nncf_advanced(seven_bits=True),
-    )
-    return OpenVino(quantized)
-
-
-def _nncf_advanced(*, seven_bits: bool = False) -> nncf.AdvancedQuantizationParameters:
+def _nncf_advanced(*, seven_bits: bool) -> nncf.AdvancedQuantizationParameters:
     """Seven bits for all weights are what NNCF offers for processors without VNNI."""
     fix = nncf.OverflowFix.ENABLE if seven_bits else None
     return nncf.AdvancedQuantizationParameters(overflow_fix=fix)
@@ -179,27 +172,28 @@ def rivals(modelopt: Path | None, *, first: bool) -> dict[str, Rival]:
     Where this processor's INT8 overflows, also with the remedy that each offers for that; there
     accuracy control takes half an hour, so it is here for the `first` draw of images alone.
     """
-    found: dict[str, Rival] = {**_onnxruntimes(reduce_range=False), NNCF_DEFAULT: nncf_default}
-    suffix = ""
-    if environment.overflows_int8():
-        suffix = SEVEN_BITS
-        found |= {**_onnxruntimes(reduce_range=True), NNCF_DEFAULT + suffix: nncf_seven_bits}
-    if first or not suffix:
-        found[f"{NNCF_DEFAULT}, accuracy control{suffix}"] = nncf_accuracy_control
+    overflows = environment.overflows_int8()
+    found = _plain_rivals(seven_bits=False)
+    if overflows:
+        found |= _plain_rivals(seven_bits=True)
+    if first or not overflows:
+        found[f"NNCF, accuracy control{SEVEN_BITS if overflows else ''}"] = nncf_accuracy_control
     if modelopt:
         found["Model Optimizer, max"] = model_optimizer(modelopt, "max")
         found["Model Optimizer, entropy"] = model_optimizer(modelopt, "entropy")
     return found
 
 
-def _onnxruntimes(*, reduce_range: bool) -> dict[str, Rival]:
+def _plain_rivals(*, seven_bits: bool) -> dict[str, Rival]:
+    """ONNX Runtime's and NNCF's quantisers, with weights of eight bits or of seven."""
+    suffix = SEVEN_BITS if seven_bits else ""
     methods = {
         "min-max": CalibrationMethod.MinMax,
         "entropy": CalibrationMethod.Entropy,
         "percentile": CalibrationMethod.Percentile,
     }
-    suffix = SEVEN_BITS if reduce_range else ""
-    return {
-        f"ONNX Runtime, {name}{suffix}": onnxruntime_by(method, reduce_range=reduce_range)
+    found = {
+        f"ONNX Runtime, {name}{suffix}": onnxruntime_by(method, reduce_range=seven_bits)
         for name, method in methods.items()
     }
+    return {**found, f"NNCF{suffix}": nncf_by(seven_bits=seven_bits)}

@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 import onnx_ir as ir
 
-from tresnet_deploy.contracts import Outcome, Refusal
+from tresnet_deploy.contracts import Outcome
 from tresnet_deploy.passes import _graph
 from tresnet_deploy.plugins import (
     DOMAIN,
@@ -33,20 +33,20 @@ _TYPES: Final = (blur_pool.OP_TYPE, leaky_blur_pool.OP_TYPE, space_to_depth.OP_T
 
 def apply(model: ir.Model) -> Outcome:
     """Mark every call that a plugin of ours computes, in place."""
-    changed, left = 0, []
-    for node in model.graph:
-        if node.domain != DOMAIN or node.op_type not in _TYPES:
-            continue
-        if NAMESPACE_ATTRIBUTE in node.attributes:
-            continue
+
+    def mark(node: ir.Node) -> str | None:
         reason = _reason_against(node)
         if reason is None:
             node.attributes[NAMESPACE_ATTRIBUTE] = ir.AttrString(NAMESPACE_ATTRIBUTE, DOMAIN)
             _declare(model, node)
-            changed += 1
-        else:
-            left.append(Refusal(match=_graph.name_of(node), reason=reason))
-    return Outcome(changed=changed, left=tuple(left))
+        return reason
+
+    return _graph.attempted([node for node in model.graph if _is_unmarked(node)], mark)
+
+
+def _is_unmarked(node: ir.Node) -> bool:
+    ours = node.domain == DOMAIN and node.op_type in _TYPES
+    return ours and NAMESPACE_ATTRIBUTE not in node.attributes
 
 
 def _reason_against(node: ir.Node) -> str | None:

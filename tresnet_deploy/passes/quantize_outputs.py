@@ -17,25 +17,28 @@ from __future__ import annotations
 
 import onnx_ir as ir
 
-from tresnet_deploy.contracts import Outcome, Refusal
+from tresnet_deploy.contracts import Outcome
 from tresnet_deploy.passes import _graph, _pairs
 
 
 def apply(model: ir.Model) -> Outcome:
     """Quantise the output of every convolution with a quantised input, in place."""
-    changed, left = 0, []
-    for conv in [node for node in model.graph if _pairs.is_quantized(node)]:
-        output = conv.outputs[0]
-        if output.is_graph_output() or _pairs.quantizer(output) is not None:
-            continue
-        grid = _activated_grid(conv) or _pairs.recorded_grid(conv, output)
-        if grid is None:
-            reason = "no range of its output is recorded: it will run in float"
-            left.append(Refusal(match=_graph.name_of(conv), reason=reason))
-            continue
-        _pairs.insert_after(conv, grid)
-        changed += 1
-    return Outcome(changed=changed, left=tuple(left))
+    return _graph.attempted([node for node in model.graph if _answers_in_float(node)], _quantize)
+
+
+def _answers_in_float(node: ir.Node) -> bool:
+    if not _pairs.is_quantized(node):
+        return False
+    output = node.outputs[0]
+    return not output.is_graph_output() and _pairs.quantizer(output) is None
+
+
+def _quantize(conv: ir.Node) -> str | None:
+    grid = _activated_grid(conv) or _pairs.recorded_grid(conv, conv.outputs[0])
+    if grid is None:
+        return "no range of its output is recorded: it will run in float"
+    _pairs.insert_after(conv, grid)
+    return None
 
 
 def _activated_grid(conv: ir.Node) -> _pairs.Grid | None:
