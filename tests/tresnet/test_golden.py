@@ -22,6 +22,7 @@ State = dict[str, Tensor]
 CARS = Slopes(stem=1e-6, block=1e-6)
 FOUND = {
     "asl_l_openimages": "tresnet_l with a bottleneck head of 9605 classes",
+    "danbooru_d": "tresnet_d with an ML-Decoder head of 12547 classes",
     "mld_m_coco": "tresnet_m with an ML-Decoder head of 80 classes",
     "timm_tresnet_m": "tresnet_m with a linear head of 1000 classes",
     "tresnet_l": "tresnet_l with a linear head of 1000 classes",
@@ -43,8 +44,14 @@ def largest_error(model: torch.nn.Module, golden, *, images: int = 1) -> float:
     return (logits.double() - golden.logits[:images]).abs().max().item()
 
 
+def magnifies_rounding(golden) -> bool:
+    """Whether float32 cannot be within 1e-5: the published FReLU's own is 4e-3 off its float64."""
+    return golden.description["float32_noise"] > 1e-5
+
+
 def test_float32_logits_are_the_published_codes_within_1e_5(golden, loaded: Checkpoint) -> None:
-    assert largest_error(loaded.model, golden, images=2) < 1e-5
+    bound = 3 * golden.description["float32_noise"] if magnifies_rounding(golden) else 1e-5
+    assert largest_error(loaded.model, golden, images=2) < bound
 
 
 def test_float64_logits_are_the_published_codes_within_2e_9(golden, loaded: Checkpoint) -> None:
@@ -53,13 +60,15 @@ def test_float64_logits_are_the_published_codes_within_2e_9(golden, loaded: Chec
 
 
 def test_the_deploy_form_has_the_same_logits_within_1e_5(golden, loaded: Checkpoint) -> None:
-    assert largest_error(deploy_form(loaded.model), golden) < 1e-5
+    dtype = torch.float64 if magnifies_rounding(golden) else torch.float32
+    assert largest_error(deploy_form(loaded.model, dtype=dtype), golden) < 1e-5
 
 
 def test_the_network_is_recognised_from_its_shapes(golden, loaded: Checkpoint) -> None:
     assert loaded.architecture.summary == FOUND[golden.name]
     assert loaded.layout == golden.description["layout"]
-    assert loaded.gammas == ("plain" if loaded.layout == "timm" else "absolute")
+    plain = loaded.layout == "timm" or loaded.architecture.activation == "frelu"
+    assert loaded.gammas == ("plain" if plain else "absolute")
     parameters = sum(p.numel() for p in loaded.model.parameters())
     assert parameters == golden.description["parameters"]
 
