@@ -67,6 +67,10 @@ class Contestant:
     transfers: bool | None = None
     equivalent: Callable[[int], str] | None = None
 
+    def takes(self, batch: int) -> bool:
+        """Return whether a batch size is within its bounds."""
+        return self.batch is None or self.batch.min <= batch <= self.batch.max
+
 
 @dataclass(frozen=True, slots=True)
 class _Opened:
@@ -97,21 +101,25 @@ def benchmark(
 ) -> BenchmarkReport:
     """Return the report of one interleaved run of all ``contestants`` at all ``batches``.
 
-    Batch 1 is measured always: it is the latency scenario. ``quick`` marks the report as one that
-    nobody should publish.
+    Batch 1, the latency scenario, is measured too wherever an engine takes it; a size that none
+    takes is left out, as PyTorch alone would be compared with nothing. ``quick`` marks the report
+    as one that nobody should publish.
 
     Raises:
-        UsageError: two contestants have one name, there is none, or a batch size is below 1.
+        UsageError: two contestants have one name, there is none, no engine takes any of the batch
+            sizes, or one is below 1.
         RunError: an engine failed; a baseline that fails is left out with a note.
     """
     schedule = schedule or Schedule()
     batches = tuple(sorted({LATENCY_BATCH, *batches}))
     _check(contestants, batches)
+    sizes = _taken(contestants, batches)
     facts = environment.describe()
-    parts = [_at_batch(contestants, batch, schedule, clock, progress) for batch in batches]
+    parts = [_at_batch(contestants, batch, schedule, clock, progress) for batch in sizes]
     rows = tuple(row for part in parts for row in part.rows)
     rows = with_ratios(rows, baseline=_baseline(contestants))
-    left_out = [note for part in parts for note in part.notes]
+    left_out = [_refusal(each, b) for b in batches for each in contestants if not each.takes(b)]
+    left_out += [note for part in parts for note in part.notes]
     return BenchmarkReport(
         architecture=architecture,
         rows=rows,
@@ -147,6 +155,25 @@ def _check(contestants: tuple[Contestant, ...], batches: tuple[int, ...]) -> Non
         raise UsageError(f"a batch holds at least 1 image, not {batches[0]}")
 
 
+def _taken(contestants: tuple[Contestant, ...], batches: tuple[int, ...]) -> tuple[int, ...]:
+    engines = [each for each in contestants if each.parity != "baseline"]
+    sizes = tuple(b for b in batches if not engines or any(each.takes(b) for each in engines))
+    if not sizes:
+        best = ",".join(map(str, sorted({each.batch.opt for each in engines if each.batch})))
+        raise UsageError(
+            f"no engine takes batches of {' or '.join(map(str, batches))}",
+            hints=(f"--batches {best}, which they are built for",),
+        )
+    return sizes
+
+
+def _refusal(contestant: Contestant, batch: int) -> str:
+    limits = contestant.batch
+    assert limits is not None
+    taken = f"{limits.min}" if limits.fixed else f"{limits.min} to {limits.max}"
+    return f"{contestant.name} takes batches of {taken}: left out at batch {batch}"
+
+
 def _baseline(contestants: tuple[Contestant, ...]) -> str:
     """Return whom ratios are against: eager PyTorch, else the first FP32 engine, else the first."""
     eager = (each.name for each in contestants if each.parity == "baseline")
@@ -164,7 +191,7 @@ def _at_batch(
     notes: list[str] = []
     opened: list[_Opened] = []
     with ExitStack() as stack:
-        for contestant in contestants:
+        for contestant in (each for each in contestants if each.takes(batch)):
             one = _open(contestant, batch, clock, notes)
             if one is not None:
                 stack.enter_context(closing(one.session))
@@ -195,11 +222,6 @@ def _watched(sessions: tuple[Session, ...]) -> AbstractContextManager[Watch]:
 
 
 def _open(contestant: Contestant, batch: int, clock: Clock, notes: list[str]) -> _Opened | None:
-    limits = contestant.batch
-    if limits is not None and not limits.min <= batch <= limits.max:
-        taken = f"{limits.min}" if limits.fixed else f"{limits.min} to {limits.max}"
-        notes.append(f"{contestant.name} takes batches of {taken}: left out at batch {batch}")
-        return None
     begin = clock()
     try:
         session = contestant.open(batch)

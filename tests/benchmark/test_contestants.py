@@ -90,6 +90,22 @@ def test_forms_of_pytorch_give_the_answers_of_the_original_weights(
         np.testing.assert_allclose(answer, answers[0], atol=tolerance, err_msg=each.name)
 
 
+def test_pytorch_takes_any_batch_where_the_engine_takes_one(
+    demo_graph: Artifact, pictures: contestants.Pictures
+) -> None:
+    (image,) = demo_graph.inputs
+    (logits,) = demo_graph.outputs
+    fixed = replace(
+        demo_graph,
+        inputs=(replace(image, shape=(8, *image.shape[1:])),),
+        outputs=(replace(logits, shape=(8, *logits.shape[1:])),),
+    )
+    session = contestants.baselines(fixed, pictures, compiled=False).contestants[0].open(3)
+    session.step()
+    assert session.fetch()["logits"].shape == (3, 10)
+    session.close()
+
+
 @pytest.mark.parametrize(
     ("bf16", "compiled", "compiler", "note"),
     [

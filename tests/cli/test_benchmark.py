@@ -11,7 +11,7 @@ import pytest
 
 from tresnet_deploy import artifacts, contestants
 from tresnet_deploy.artifacts import from_json, to_json
-from tresnet_deploy.contracts import Artifact, Labels, Source
+from tresnet_deploy.contracts import Artifact, Batch, Labels, Source
 from tresnet_deploy.results import BenchmarkReport
 
 from .conftest import NAMES, Command, save_classifier
@@ -93,14 +93,71 @@ def test_a_parity_report_of_other_bytes_says_nothing_about_an_engine(
     assert "not checked" in done.out
 
 
-def test_a_speed_up_that_is_asked_for_and_missed_ends_with_1(
+def another(engine: Artifact, **changed: object) -> Artifact:
+    """The same graph, filed as a second engine."""
+    path = engine.path.with_name("other.onnxruntime.onnx")
+    shutil.copy(engine.path, path)
+    filed = replace(engine, path=path, **changed)  # type: ignore[arg-type]
+    artifacts.sidecar_of(path).write_bytes(to_json(filed))
+    return filed
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_speed_up_is_asked_of_the_engine_named_last_and_a_miss_ends_with_1(
+    command: Command, engine: Artifact, class_folders: Path, order: int
+) -> None:
+    named = [engine.path, another(engine, precision="int8").path][::order]
+    done = command(
+        "benchmark", *named, "--images", class_folders, *FAST, "--min-speedup", 1000, "-q"
+    )
+    assert done.code == 1
+    if order == 1:
+        assert "error: onnxruntime int8 is " in done.err
+        assert " times as fast as onnxruntime fp32 at the lower end (latency, batch 1)" in done.err
+        assert ", not at least 1000\n" in done.err
+    else:
+        assert "onnxruntime fp32 was compared with nothing else" in done.err
+
+
+def test_a_speed_up_over_nothing_is_not_shown(
     command: Command, engine: Artifact, class_folders: Path
 ) -> None:
     done = command(
-        "benchmark", engine.path, "--images", class_folders, *FAST, "--min-speedup", 3, "-q"
+        "benchmark", engine.path, "--images", class_folders, *FAST, "--min-speedup", 1, "-q"
     )
     assert done.code == 1
-    assert "is 1.00 times as fast at the lower end (latency, batch 1), not at least 3" in done.err
+    assert done.err == (
+        "error: onnxruntime fp32 was compared with nothing else, so --min-speedup 1 is not shown\n"
+        "  try: --eager, or name another engine too\n"
+    )
+
+
+def test_a_speed_up_of_an_engine_that_was_not_timed_is_not_shown(
+    command: Command, engine: Artifact, class_folders: Path
+) -> None:
+    pairs = another(engine, precision="int8", batch=Batch(min=2, opt=4, max=4))
+    options = ("--images", class_folders, *FAST, "--batches", 1, "--min-speedup", 0)
+    done = command("benchmark", engine.path, pairs.path, *options)
+    assert done.code == 1
+    assert "note: onnxruntime int8 takes batches of 2 to 4: left out at batch 1" in done.err
+    assert "other.onnxruntime.onnx was not timed, so --min-speedup 0 is not shown" in done.err
+
+
+def test_an_engine_that_takes_no_usual_batch_size_is_timed_at_its_own(
+    command: Command, engine: Artifact, class_folders: Path
+) -> None:
+    pairs = another(engine, batch=Batch(min=2, opt=4, max=4))
+    options = ("--images", class_folders, "--rounds", 2, "--seconds", 0.005, "--quick")
+    done = command("benchmark", pairs.path, *options, "--format", "json")
+    assert done.code == 0, done.err
+    report = from_json(done.out.encode(), BenchmarkReport, name="stdout")
+    assert {(row.scenario, row.batch) for row in report.rows} == {("throughput", 4)}
+
+    refused = command("benchmark", pairs.path, *options, "--batches", "1,8")
+    assert refused.code == 2
+    assert refused.err.endswith(
+        "error: no engine takes batches of 1 or 8\n  try: --batches 4, which they are built for\n"
+    )
 
 
 def test_two_engines_of_one_kind_are_told_apart_by_file(

@@ -21,6 +21,8 @@ def labels(found: ImageSet) -> list[tuple[int, ...] | None]:
     [
         ("labels.csv", "file,classes\na.png,dog,cat\nb.png,\nc.png,bird\n"),
         ("labels.csv", "\ufeffImage\r\nc.png, bird\r\nb.png\r\n\r\na.png,2,Cat,dog\r\n"),
+        ("labels.csv", "file,class\na.png,dog\nb.png\nc.png,bird\na.png,cat\n"),
+        ("labels.csv", "File,Index\na.png,2,1\nb.png\nc.png,0\n"),
         ("labels.json", '{"a.png": ["dog", 1], "b.png": [], "c.png": "bird"}'),
     ],
 )
@@ -58,6 +60,28 @@ def test_indices_need_no_names(make_folder: MakeFolder) -> None:
     found = scan(folder, classes=9605)
     assert labels(found) == [(9604,), (0,)]
     assert found.class_names == ()
+
+
+def test_a_number_is_a_name_first_with_a_warning_where_it_could_be_an_index(
+    make_folder: MakeFolder,
+) -> None:
+    folder = make_folder("a.png", "b.png")
+    (folder / "labels.csv").write_text("file,class\na.png,2\nb.png,0\n")
+    found = scan(folder, class_names=("0", "10", "1", "2"))
+    assert labels(found) == [(3,), (0,)]
+    (note,) = found.notes
+    assert "labels.csv: 2 can be a class's name or its index, and is taken for the name" in note
+
+
+def test_after_the_heading_file_index_numbers_are_indices(make_folder: MakeFolder) -> None:
+    folder = make_folder("a.png", "b.png")
+    (folder / "labels.csv").write_text("file,index\na.png,2\nb.png,0\n")
+    found = scan(folder, class_names=("0", "10", "1", "2"))
+    assert labels(found) == [(2,), (0,)]
+    assert found.notes == ()
+    (folder / "labels.csv").write_text("file,index\na.png,zebra\nb.png,0\n")
+    with pytest.raises(ImageError, match="names zebra, which is none of the model's 1 classes"):
+        scan(folder)
 
 
 def test_a_table_may_list_more_than_is_there(make_folder: MakeFolder) -> None:

@@ -13,7 +13,7 @@ import pytest
 from tresnet_deploy import artifacts, packaging, seals
 from tresnet_deploy.contracts import Artifact
 from tresnet_deploy.errors import ArtifactError, UnavailableError, UsageError
-from tresnet_deploy.images import demo_images, sample
+from tresnet_deploy.images import demo_images, sample, scan
 from tresnet_deploy.packaging import archive, manifest
 
 from .conftest import BATCH, copied
@@ -65,6 +65,15 @@ def test_the_bundle_holds_graph_table_labels_images_and_weights(
     assert packed.weights is not None
     assert {f"{packed.graph}.json", "labels.txt", packed.table, packed.weights} <= names(bundle)
     assert len([name for name in names(bundle) if name.startswith("images/")]) == 6 + 1
+
+
+def test_labels_mean_there_what_they_mean_here_even_where_classes_are_called_by_numbers(
+    bundle: Path,
+) -> None:
+    swapped = ("0", "1", *(str(number) for number in range(9, 1, -1)))
+    there = scan(bundle / "images", class_names=swapped)
+    assert [file.labels for file in there.files] == [file.labels for file in IMAGES.files]
+    assert {label for file in IMAGES.files for label in file.labels or ()} - {0, 1}
 
 
 def test_every_file_but_the_manifest_has_its_hash(bundle: Path) -> None:

@@ -39,17 +39,34 @@ def failure(
             f"failed parity, so no speed-up counts: {', '.join(failed)}",
             hints=("tresnet-deploy compare, which says where accuracy went",),
         )
+    return None if min_speedup is None else _too_slow(report, engine, min_speedup)
+
+
+def _too_slow(report: BenchmarkReport, engine: Artifact, least: float) -> GateError | None:
+    """Return the error where ``least`` was not shown in every scenario, or in none."""
     subject = (engine.sha256, engine.precision)
     best: dict[tuple[str, int], BenchmarkRow] = {}
     for row in report.rows:
         if (row.sha256, row.precision) == subject:  # twice where a CUDA graph is a choice
             place = (row.scenario, row.batch)
             best[place] = max(best.get(place, row), row, key=_low)
+    if not best:
+        return GateError(
+            f"{engine.path.name} was not timed, so --min-speedup {least:g} is not shown",
+            hints=("--batches with sizes that it takes",),
+        )
     for row in best.values():
-        if min_speedup is not None and _low(row) < min_speedup:
+        if row.ratio is not None and row.ratio.baseline == row.name:
             return GateError(
-                f"{row.name} is {_low(row):.2f} times as fast at the lower end ({row.scenario}, "
-                f"batch {row.batch}), not at least {min_speedup:g}"
+                f"{row.name} was compared with nothing else, so --min-speedup {least:g} is not "
+                "shown",
+                hints=("--eager, or name another engine too",),
+            )
+        if _low(row) < least:
+            beside = f" as {row.ratio.baseline}" if row.ratio else ""
+            return GateError(
+                f"{row.name} is {_low(row):.2f} times as fast{beside} at the lower end "
+                f"({row.scenario}, batch {row.batch}), not at least {least:g}"
             )
     return None
 

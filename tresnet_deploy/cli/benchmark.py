@@ -21,7 +21,6 @@ from tresnet_deploy.cli._options import (
 if TYPE_CHECKING:
     from tresnet_deploy.timing import Schedule
 
-_BATCHES = (1, 8)  # what one user waits for, and what fills two cores
 _MOST = 4096
 
 
@@ -47,9 +46,8 @@ class Batches(click.ParamType[tuple[int, ...]]):
 @click.option(
     "--batches",
     type=Batches(),
-    default=",".join(map(str, _BATCHES)),
-    show_default=True,
-    help="Batch sizes of the throughput scenario.",
+    help="Batch sizes of the throughput scenario.  [default: 1,8, and what an engine that takes "
+    "neither is built for]",
 )
 @click.option("--rounds", type=click.IntRange(min=1), help="Interleaved rounds.  [default: 7]")
 @click.option(
@@ -83,8 +81,8 @@ class Batches(click.ParamType[tuple[int, ...]]):
 @click.option(
     "--min-speedup",
     type=click.FloatRange(min=0),
-    help="End with 1 unless the newest engine's ratio, at the lower end of its interval, is at "
-    "least this in every scenario.",
+    help="End with 1 unless the ratio of the last ENGINE (default: the newest), at the lower end of "
+    "its interval, is at least this in every scenario.",
 )
 @output_folder
 @output_format
@@ -92,7 +90,7 @@ class Batches(click.ParamType[tuple[int, ...]]):
 def command(
     *,
     engines: tuple[Path, ...],
-    batches: tuple[int, ...],
+    batches: tuple[int, ...] | None,
     rounds: int | None,
     seconds: float | None,
     quick: bool,

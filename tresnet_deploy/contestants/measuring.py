@@ -8,7 +8,7 @@ from typing import Final
 
 from tresnet_deploy import parity
 from tresnet_deploy.artifacts import from_json, to_json, write_whole
-from tresnet_deploy.benchmark import benchmark
+from tresnet_deploy.benchmark import Contestant, benchmark
 from tresnet_deploy.contestants.engines import engines, runs_on_gpu
 from tresnet_deploy.contestants.pictures import pictures_of
 from tresnet_deploy.contestants.rivals import Baselines, baselines
@@ -18,6 +18,7 @@ from tresnet_deploy.results import BenchmarkReport, ParityReport
 from tresnet_deploy.timing import Schedule
 
 REPORT: Final = "benchmark.json"
+_USUAL_SIZES: Final = (1, 8)  # what one user waits for, and what fills a few cores
 _COPIES: Final = "steps on a GPU include copies of inputs and outputs, from and to pinned memory"
 
 
@@ -25,10 +26,11 @@ _COPIES: Final = "steps on a GPU include copies of inputs and outputs, from and 
 class Options:
     """What to time: batch sizes, how long, and which forms of PyTorch beside the engines.
 
+    ``batches`` None is 1 and 8, and the size that an engine is built for which takes neither.
     ``transfers`` puts the copies from and to the host into every step on a GPU.
     """
 
-    batches: tuple[int, ...] = (1, 8)
+    batches: tuple[int, ...] | None = None
     schedule: Schedule = field(default_factory=Schedule)
     quick: bool = False
     eager: bool = True
@@ -76,7 +78,7 @@ def measure(
     report = benchmark(
         (*beside.contestants, *ours),
         architecture=artifacts[0].architecture,
-        batches=options.batches,
+        batches=_usual_sizes(ours) if options.batches is None else options.batches,
         schedule=options.schedule,
         quick=options.quick,
         notes=(*images.notes, *beside.notes, *_of_copies(options, on_gpu=on_gpu)),
@@ -84,6 +86,16 @@ def measure(
     )
     write_whole(folder / REPORT, to_json(report))
     return report
+
+
+def _usual_sizes(engines: tuple[Contestant, ...]) -> tuple[int, ...]:
+    """Return the usual batch sizes, and the best one of each engine that takes none of them."""
+    others = {
+        each.batch.opt
+        for each in engines
+        if each.batch is not None and not any(map(each.takes, _USUAL_SIZES))
+    }
+    return (*_USUAL_SIZES, *others)
 
 
 def _of_copies(options: Options, *, on_gpu: bool) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import shutil
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from tresnet_deploy import environment, weights
 from tresnet_deploy.benchmark import Contestant
 from tresnet_deploy.contestants.pictures import Pictures
 from tresnet_deploy.contestants.transfers import WithTransfers
-from tresnet_deploy.contracts import Artifact, Precision, Session
+from tresnet_deploy.contracts import Artifact, Precision, Session, TensorSpec
 from tresnet_deploy.errors import UnavailableError, UsageError
 from tresnet_deploy.registry import BACKENDS
 
@@ -125,14 +126,19 @@ def _open_eager(
 
     session: Session = pytorch.session(
         module,
-        artifact.inputs,
-        artifact.outputs,
+        _at_any_batch(artifact.inputs),
+        _at_any_batch(artifact.outputs),
         compile=form.compiled,
         channels_last=form.tuned,
         autocast=torch.bfloat16 if form.precision == "bf16" else None,
     )
     session.bind({artifact.inputs[0].name: pictures(artifact.preprocess, batch)})
     return session
+
+
+def _at_any_batch(specs: tuple[TensorSpec, ...]) -> tuple[TensorSpec, ...]:
+    """Return what PyTorch takes and gives, where the engine may be for one batch size."""
+    return tuple(dataclasses.replace(each, shape=("batch", *each.shape[1:])) for each in specs)
 
 
 def _on_gpu(
@@ -183,7 +189,10 @@ def _open_on_gpu(
     from tresnet_deploy.backends._pytorch_cuda import PyTorchCudaSession
 
     session = PyTorchCudaSession(
-        module, inputs=artifact.inputs, outputs=artifact.outputs, options=options
+        module,
+        inputs=_at_any_batch(artifact.inputs),
+        outputs=_at_any_batch(artifact.outputs),
+        options=options,
     )
     session.bind({artifact.inputs[0].name: pictures(artifact.preprocess, batch)})
     return WithTransfers(session) if transfers else session

@@ -6,6 +6,7 @@ Nothing here needs torch, and only file names are held in memory until a batch i
 """
 
 from tresnet_deploy.images.folders import of_files, scan
+from tresnet_deploy.images.labels import INDEX_HEADING
 from tresnet_deploy.images.packaged import (
     Purpose,
     default_images,
@@ -17,6 +18,7 @@ from tresnet_deploy.images.sets import ImageFile, ImageSet, counted, dataset_dig
 from tresnet_deploy.images.stream import ImageBatch, Skipped, batches
 
 __all__ = [
+    "INDEX_HEADING",
     "ImageBatch",
     "ImageFile",
     "ImageSet",

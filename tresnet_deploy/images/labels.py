@@ -14,6 +14,8 @@ import msgspec
 from tresnet_deploy.errors import ImageError
 
 _HEADERS = ("file", "filename", "image", "name", "path")
+INDEX_HEADING = "file,index"
+"""A first row that says that classes are indices throughout: class names may be numbers, too."""
 _SPLITS = frozenset(("train", "training", "val", "valid", "validation", "test"))
 _NAMED_IN_ERRORS = 3  # how many offending names a message lists
 
@@ -104,13 +106,14 @@ def from_labels_file(
     """Return the labels that ``table`` lists for ``names`` (paths relative to its folder).
 
     JSON: an object from file name to one class or a list of classes. CSV: in each row a file name
-    and then its classes, one a cell; a first row that starts with "file" or "image" is a heading. A
-    class is a name or an index; an empty list says that the image shows none of the classes.
+    and then its classes, one a cell, or a row for each class; a first row that starts with "file"
+    or "image" is a heading. A class is a name, or else an index, after the heading "file,index"
+    always an index; an image without classes shows none of them.
 
     Raises:
         ImageError: the table is malformed, leaves an image out, or names an unknown class.
     """
-    rows = _read_json(table) if table.suffix == ".json" else _read_csv(table)
+    rows, by_index = (_read_json(table), False) if table.suffix == ".json" else _read_csv(table)
     missing = [name for name in names if name not in rows]
     if missing:
         raise ImageError(
@@ -119,9 +122,9 @@ def from_labels_file(
             hints=(f"add a row for each, or move them out of {table.parent}",),
         )
     cells = [cell for name in names for cell in rows[name]]
-    known = class_names or _names_in(cells, classes)
-    by_name = spellings(known)
-    count = len(known) or classes or 1 + max((int(cell) for cell in cells), default=0)
+    known = class_names or (() if by_index else _names_in(cells, classes))
+    by_name = {} if by_index else spellings(known)
+    count = len(known) or classes or _least_count(cells)
     unknown = sorted(
         {c for c in cells if find_class(c, by_name) is None and not _is_index(c, count)}
     )
@@ -132,11 +135,23 @@ def from_labels_file(
             hints=(f"use the model's class names, or indices from 0 to {count - 1}",),
         )
     absent = len(rows.keys() - set(names))
-    notes = (f"{table} also lists {absent} files that are not there",) if absent else ()
+    notes = [f"{table} also lists {absent} files that are not there"] if absent else []
+    twofold = sorted(
+        {c for c in cells if _is_index(c, count) and _index_of(c, by_name) != int(c)}
+    )
+    if twofold:
+        notes.append(
+            f"{table}: {some(twofold)} can be a class's name or its index, and is taken for the "
+            f"name; after a first row {INDEX_HEADING} all are indices"
+        )
     labels = tuple(
         tuple(sorted({_index_of(cell, by_name) for cell in rows[name]})) for name in names
     )
-    return Labelling(labels=labels, class_names=known, notes=notes)
+    return Labelling(labels=labels, class_names=known, notes=tuple(notes))
+
+
+def _least_count(cells: Iterable[str]) -> int:
+    return 1 + max((int(cell) for cell in cells if cell.isdecimal()), default=0)
 
 
 def _index_of(cell: str, by_name: dict[str, int]) -> int:
@@ -163,15 +178,20 @@ def _read_json(table: Path) -> dict[str, list[str]]:
     }
 
 
-def _read_csv(table: Path) -> dict[str, list[str]]:
+def _read_csv(table: Path) -> tuple[dict[str, list[str]], bool]:
+    """Return the classes of each file, and whether they are indices throughout."""
     try:
         text = table.read_text("utf-8-sig")
         rows = [row for row in csv.reader(io.StringIO(text, newline=""), strict=True) if row]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ImageError(f"{table} is not a readable CSV file: {error}") from error
-    if rows and rows[0][0].strip().lower() in _HEADERS:
+    heading = [cell.strip().lower() for cell in rows[0]] if rows else []
+    if heading and heading[0] in _HEADERS:
         del rows[0]
-    return {row[0].strip(): [cell.strip() for cell in row[1:] if cell.strip()] for row in rows}
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        found.setdefault(row[0].strip(), []).extend(c for cell in row[1:] if (c := cell.strip()))
+    return found, heading == INDEX_HEADING.split(",")
 
 
 def spellings(class_names: Sequence[str]) -> dict[str, int]:

@@ -27,7 +27,7 @@ from tresnet_deploy.contracts import (
     Scalar,
 )
 from tresnet_deploy.errors import ArtifactError, UsageError
-from tresnet_deploy.images import ImageSet
+from tresnet_deploy.images import INDEX_HEADING, ImageSet
 from tresnet_deploy.inspection import verdict_of
 from tresnet_deploy.packaging import archive, manifest
 from tresnet_deploy.packaging.manifest import BundleManifest
@@ -218,7 +218,7 @@ def _weights(engine: Artifact, folder: Path, notes: list[str], *, asked: bool) -
 def _images(images: ImageSet, folder: Path) -> str:
     """Copy images and their labels, as class indices, and return the folder's name."""
     (folder / _IMAGES).mkdir()
-    rows = []
+    rows = [INDEX_HEADING]
     for number, file in enumerate(images.files):
         name = f"{number:05d}{file.path.suffix.lower()}"
         shutil.copyfile(file.path, folder / _IMAGES / name)

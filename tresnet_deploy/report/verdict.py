@@ -52,8 +52,13 @@ def headline(data: ReportData) -> str:
     return ": ".join(part for part in (f"{engine} {outcome(data)}", ", ".join(claims)) if part)
 
 
+def _claimed(data: ReportData) -> BenchmarkRow | None:
+    """Return the row that the headline tells of: latency, else throughput at its best."""
+    return data.row("latency", 1) or data.row("throughput", best_batch(data) or 1)
+
+
 def _speed_claims(data: ReportData) -> Iterator[str]:
-    row = data.row("latency", 1)
+    row = _claimed(data)
     if row is not None and row.parity == "fail":
         yield "no speed-up claimed"
     if row is None or row.ratio is None or row.ratio.baseline == row.name:
@@ -61,7 +66,7 @@ def _speed_claims(data: ReportData) -> Iterator[str]:
     ratio = row.ratio
     doubtful = data.benchmark is not None and not data.benchmark.publishable
     yield (
-        f"{factor(ratio.value)} {ratio.baseline} at batch 1 (95 % interval {span(ratio.interval)}"
+        f"{factor(ratio.value)} {ratio.baseline} at batch {row.batch} (95 % interval {span(ratio.interval)}"
         f"{'; not for publication' if doubtful else ''})"
     )
 
@@ -88,8 +93,8 @@ def figures(data: ReportData) -> tuple[Figure, ...]:
 
 
 def _speed_figures(data: ReportData) -> Iterator[Figure]:
-    row = data.row("latency", 1)
-    if row is not None and row.parity == "fail":
+    claimed, row = _claimed(data), data.row("latency", 1)
+    if claimed is not None and claimed.parity == "fail":
         return
     if row is not None:
         base = _baseline(data, row)
