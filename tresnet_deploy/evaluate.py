@@ -19,6 +19,8 @@ from tresnet_deploy.scoring import preferred_batch, scores_of
 
 MOST_CONFUSIONS: Final = 100
 """Kept in the report; the number of pairs grows with the square of the classes."""
+_NO_ANSWER: Final = -1
+"""What is counted in place of a class for an image that is answered with NaN."""
 
 
 def evaluate(
@@ -77,7 +79,8 @@ class _OneLabel:
         self.broken += _broken(scores)
         self.right += int(metrics.correct(scores, shown).sum())
         self.right_in_five += int(metrics.correct(scores, shown, k=metrics.TOP).sum())
-        self.pairs.update(zip(shown.tolist(), metrics.best(scores).tolist(), strict=True))
+        answers = np.where(np.isnan(scores).any(axis=1), _NO_ANSWER, metrics.best(scores))
+        self.pairs.update(zip(shown.tolist(), answers.tolist(), strict=True))
 
     def accuracy(self) -> Accuracy:
         """Return top-1 with its interval, and top-5."""
@@ -96,7 +99,7 @@ class _OneLabel:
         for (label, answer), images in self.pairs.items():
             shown[label] += images
             predicted[answer] += images
-        for index in sorted(shown.keys() | predicted.keys()):
+        for index in sorted((shown.keys() | predicted.keys()) - {_NO_ANSWER}):
             hits = self.pairs[index, index]
             yield ClassAccuracy(
                 name=_name(index, names),
@@ -129,8 +132,8 @@ class _SeveralLabels:
     def add(self, scores: Array, truth: list[tuple[int, ...]]) -> None:
         """Keep a batch; an image answered with NaN counts as one without any class."""
         self.broken += _broken(scores)
-        nothing = 0.0 if self.labels.activation != "none" else -np.inf
-        self.parts.append(np.where(np.isnan(scores), np.float32(nothing), scores))
+        nothing = np.float32(metrics.nothing(self.labels))
+        self.parts.append(np.where(np.isnan(scores), nothing, scores))
         self.truth.extend(truth)
 
     def accuracy(self) -> Accuracy | None:
@@ -202,6 +205,8 @@ def _broken(scores: Array) -> int:
 
 
 def _name(index: int, names: tuple[str, ...]) -> str:
+    if index == _NO_ANSWER:
+        return "NaN"
     return names[index] if index < len(names) else str(index)
 
 

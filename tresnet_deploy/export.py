@@ -105,12 +105,22 @@ def labels_for(checkpoint: Checkpoint, options: ExportOptions) -> Labels:
     """Return what the outputs mean.
 
     Heads with a bottleneck and ML-Decoder heads were published for multi-label data, so these are
-    multi-label unless the options say otherwise; so is every graph that ends in a sigmoid.
+    multi-label unless the options say otherwise; so are one output alone, and every graph that ends
+    in a sigmoid.
+
+    Raises:
+        UsageError: one output is asked to choose among classes.
     """
     head = checkpoint.architecture.head
     multi_label = options.multi_label
+    if head.classes == 1 and (options.activation == "softmax" or multi_label is False):
+        asked = "--activation softmax" if options.activation == "softmax" else "--single-label"
+        raise UsageError(
+            f"{asked} does not fit a network of one output, which is then certain of every image",
+            hints=("--activation sigmoid, for the probability that the class is shown",),
+        )
     if multi_label is None:
-        guess = head.kind != "linear" and options.activation != "softmax"
+        guess = (head.kind != "linear" or head.classes == 1) and options.activation != "softmax"
         multi_label = guess or options.activation == "sigmoid"
     return Labels(
         classes=head.classes,

@@ -8,6 +8,8 @@ from typing import Literal
 
 from tresnet_deploy.contracts import SCHEMA_VERSION, Precision
 
+FlipOutcome = Literal["now wrong", "now right", "right before and after", "wrong before and after"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interval:
@@ -21,7 +23,8 @@ class Interval:
 class Flip:
     """An image whose top-1 class differs from the reference's.
 
-    ``margin`` is the reference's logit lead of its own class over the class now chosen.
+    ``margin`` is the reference's logit lead of its own class over the class now chosen. ``label``
+    names what the image shows, and ``outcome`` says whose answer is among it.
     """
 
     image: str
@@ -29,6 +32,7 @@ class Flip:
     candidate: str
     margin: float
     label: str | None = None
+    outcome: FlipOutcome | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

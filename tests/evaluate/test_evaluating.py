@@ -110,6 +110,8 @@ def test_nan_counts_as_wrong_and_is_noted(tmp_path: Path) -> None:
     images = pictures(tmp_path, [(BLACK, (0,)), (RED, (0,))])
     report = evaluate(ChannelSession(nan_for_black=True), model(), images)
     assert report.accuracy.top1 == 0.5
+    assert [(each.name, each.recall) for each in report.classes] == [("red", 0.5)]
+    assert [(each.label, each.predicted) for each in report.confusions] == [("red", "NaN")]
     assert any("1 images are answered with NaN" in note for note in report.notes)
 
 

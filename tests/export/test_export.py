@@ -11,6 +11,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensor
 
 from tresnet import Checkpoint
+from tresnet.architecture import Head
 from tresnet_deploy import artifacts, graph_files
 from tresnet_deploy.backends import onnxruntime
 from tresnet_deploy.contracts import Array, Artifact, Batch, TensorSpec, run
@@ -202,6 +203,32 @@ def test_head_and_activation_tell_whether_an_image_has_several_classes(
 ) -> None:
     labels = labels_for(tiny_checkpoint(kind), ExportOptions(**options))
     assert labels.multi_label is several
+
+
+def one_output(checkpoint: Checkpoint) -> Checkpoint:
+    single = dataclasses.replace(checkpoint.architecture, head=Head.linear(1))
+    return dataclasses.replace(checkpoint, architecture=single)
+
+
+@pytest.mark.parametrize("options", [{}, {"activation": "sigmoid"}, {"multi_label": True}])
+def test_one_output_says_whether_its_class_is_shown(
+    checkpoint: Checkpoint, options: dict[str, Any]
+) -> None:
+    assert labels_for(one_output(checkpoint), ExportOptions(**options)).multi_label
+
+
+@pytest.mark.parametrize(
+    ("options", "asked"),
+    [
+        ({"activation": "softmax"}, "--activation softmax"),
+        ({"multi_label": False}, "--single-label"),
+    ],
+)
+def test_one_output_cannot_choose_among_classes(
+    checkpoint: Checkpoint, options: dict[str, Any], asked: str
+) -> None:
+    with pytest.raises(UsageError, match=f"{asked} does not fit a network of one output"):
+        labels_for(one_output(checkpoint), ExportOptions(**options))
 
 
 def test_class_names_come_from_the_checkpoint(checkpoint: Checkpoint) -> None:

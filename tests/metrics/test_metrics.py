@@ -50,8 +50,24 @@ def test_margins_are_leads_over_the_second_class() -> None:
     assert metrics.margins(scores([1, 5, 3], [2, 2, 0])).tolist() == [2, 0]
 
 
-def test_margins_of_a_single_class_are_zero() -> None:
-    assert metrics.margins(np.ones((2, 1))).tolist() == [0, 0]
+def test_one_output_is_judged_from_zero() -> None:
+    logits = scores([3], [-1], [0])
+    assert metrics.margins(logits).tolist() == [3, 1, 0]
+    assert metrics.spread(logits) == pytest.approx((10 / 3) ** 0.5)
+    assert metrics.decisions(logits).tolist() == [1, 0, 0]
+    assert metrics.decisions(metrics.sigmoid(logits), "sigmoid").tolist() == [1, 0, 0]
+
+
+def test_several_outputs_decide_for_the_best() -> None:
+    assert metrics.decisions(scores([1, 5, 3], [2, 2, 0])).tolist() == [1, 0]
+
+
+def test_the_cosine_of_one_output_is_that_of_unit_vectors_as_far_apart() -> None:
+    logits = scores([1], [-1])
+    assert metrics.cosine(logits, logits).tolist() == [1, 1]
+    found = metrics.cosine(logits, scores([1.2], [-4]))
+    assert found.tolist() == pytest.approx([1 - 0.2**2 / 2, -1])
+    assert metrics.cosine(scores([0]), scores([0])).tolist() == [1]
 
 
 def test_cosine_is_one_value_for_each_image() -> None:

@@ -168,6 +168,8 @@ def test_a_stage_of_nothing_but_nan_can_be_reported(judged: Judged, make_stage: 
     report = judged(make_stage("engine", lambda scores: scores * np.nan, precision="fp16"))
     stage = only(report)
     assert (stage.non_finite, stage.snr_db, stage.top1_agreement) == (60, 0, 0)
+    assert stage.accuracy is not None
+    assert (stage.accuracy.top1, stage.accuracy.top5) == (0, 0)
     assert from_json(to_json(report), ParityReport, name="report") == report
 
 

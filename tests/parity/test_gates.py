@@ -1,6 +1,6 @@
 import pytest
 
-from tresnet_deploy.parity.gates import DEFAULTS, Findings, Overrides, bounds_for, judge
+from tresnet_deploy.parity.gates import DEFAULTS, Findings, Overrides, bounds_for, judge, told
 from tresnet_deploy.results import Accuracy, Gate, Interval
 
 
@@ -146,3 +146,19 @@ def test_every_bound_can_be_set() -> None:
         overrides,
     )
     assert failed(gates) == ["largest error", "smallest cosine", "top-1 agreement", "drop in top-1"]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "bound", "words"),
+    [
+        ("smallest cosine", 0.999981, 0.99999, ("0.999981", "at least 0.99999")),
+        ("smallest cosine", 0.98999999, 0.99, ("0.98999999", "at least 0.99")),
+        ("top-1 agreement", 0.87, 0.98, ("87.00 %", "at least 98.00 %")),
+        ("top-1 agreement", 0.99996, 1.0, ("99.996 %", "at least 100.000 %")),
+    ],
+)
+def test_a_failed_gate_is_told_with_digits_that_show_it(
+    name: str, value: float, bound: float, words: tuple[str, str]
+) -> None:
+    gate = Gate(name=name, value=value, bound=bound, direction="at least", passed=False)
+    assert told(gate) == words

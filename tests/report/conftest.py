@@ -186,6 +186,7 @@ def parity_report() -> ParityReport:
             candidate=NAMES[(index + 1) % 5],
             margin=0.02 * (index + 1),
             label=NAMES[(index * 2) % 5],
+            outcome=("now wrong", "now right", *3 * ("wrong before and after",))[index % 5],
         )
         for index in range(7)
     )

@@ -178,7 +178,7 @@ def test_a_failed_report_leads_with_the_failure_and_shows_no_speed_up(
         "INT8 engine (openvino) failed: no speed-up claimed, "
         "top-1 −11.00 points (95 % interval −13.90 to −8.10)"
     )
-    assert "openvino int8: top-1 agreement is 0.8700, must be at least 0.9800" in page.text
+    assert "openvino int8: top-1 agreement is 87.00 %, must be at least 98.00 %" in page.text
     assert "failed parity: no speed-up shown" in page.text
     assert "latency p50, batch 1" not in page.text
     assert "times not for publication: this was a quick run" in page.text

@@ -11,11 +11,10 @@ from tresnet_deploy.cli._blame_text import text as blame_text
 from tresnet_deploy.cli._tables import percent, percent_span, table
 from tresnet_deploy.contracts import CALIBRATED
 from tresnet_deploy.errors import GateError
-from tresnet_deploy.results import Accuracy, Gate, ParityReport, StageParity
+from tresnet_deploy.parity import told
+from tresnet_deploy.results import Accuracy, ParityReport, StageParity
 
 _SHOWN_FLIPS: Final = 10
-_SMALL: Final = 0.01  # errors: their size matters, not their digits
-_SHARES: Final = ("agreement", "drop")
 
 
 def text(report: ParityReport) -> str:
@@ -30,9 +29,7 @@ def failure(report: ParityReport, *, where: str = "") -> GateError:
     """
     stage = next(stage for stage in report.stages if not stage.passed)
     failed = "; ".join(
-        f"{gate.name} is {_value(gate, gate.value)}, not {_bound(gate)}"
-        for gate in stage.gates
-        if not gate.passed
+        "{} is {}, not {}".format(gate.name, *told(gate)) for gate in stage.gates if not gate.passed
     )
     return GateError(
         f"parity failed, first at {stage.stage}: {failed}", hints=_ways_out(stage, where)
@@ -103,8 +100,7 @@ def _gates(stage: StageParity) -> str:
     rows = [
         (
             gate.name,
-            _value(gate, gate.value),
-            _bound(gate),
+            *told(gate),
             "pass" if gate.passed else "FAIL",
             gate.why,
         )
@@ -112,16 +108,6 @@ def _gates(stage: StageParity) -> str:
     ]
     title = f"gates of {stage.stage}, {stage.precision}"
     return f"{title}\n{table(('gate', 'found', 'wanted', '', 'bound'), rows, indent='  ')}"
-
-
-def _bound(gate: Gate) -> str:
-    return f"{gate.direction} {_value(gate, gate.bound)}"
-
-
-def _value(gate: Gate, value: float) -> str:
-    if any(word in gate.name for word in _SHARES):
-        return percent(value, digits=2)
-    return f"{value:.2g}" if value < _SMALL else f"{value:.6g}"
 
 
 def _flips(stage: StageParity) -> str:

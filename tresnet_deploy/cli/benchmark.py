@@ -81,8 +81,8 @@ class Batches(click.ParamType[tuple[int, ...]]):
 @click.option(
     "--min-speedup",
     type=click.FloatRange(min=0),
-    help="End with 1 unless the ratio of the last ENGINE (default: the newest), at the lower end of "
-    "its interval, is at least this in every scenario.",
+    help="End with 1 unless the ratio of the last ENGINE (default: the newest), at the lower end "
+    "of its interval, is at least this in every scenario.",
 )
 @output_folder
 @output_format

@@ -136,9 +136,7 @@ def from_labels_file(
         )
     absent = len(rows.keys() - set(names))
     notes = [f"{table} also lists {absent} files that are not there"] if absent else []
-    twofold = sorted(
-        {c for c in cells if _is_index(c, count) and _index_of(c, by_name) != int(c)}
-    )
+    twofold = sorted({c for c in cells if _is_index(c, count) and _index_of(c, by_name) != int(c)})
     if twofold:
         notes.append(
             f"{table}: {some(twofold)} can be a class's name or its index, and is taken for the "

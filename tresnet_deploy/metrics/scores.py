@@ -3,6 +3,9 @@
 ``scores`` are (N, C): N images, C classes, logits or probabilities. Every order of classes is
 deterministic: where scores tie, the lower class index comes first, as ``argmax`` has it. So an
 engine that answers a constant is right for one class only.
+
+One output alone has no order and no direction: its class is shown or not, its margin and spread are
+taken from 0, and its cosine is the one that an error of that size has among many classes.
 """
 
 from __future__ import annotations
@@ -32,6 +35,16 @@ def best(scores: Array) -> Integers:
     return np.asarray(np.argmax(scores, axis=1), dtype=np.int64)
 
 
+def decisions(scores: Array, activation: Activation = "none") -> Integers:
+    """Return (N,) what a classifier says of each image: its best class.
+
+    Of one output it is 1 where the class is likelier shown than not, else 0.
+    """
+    if scores.shape[1] > 1:
+        return best(scores)
+    return np.asarray(logits(scores, activation)[:, 0] > 0, dtype=np.int64)
+
+
 def correct(scores: Array, labels: Integers, *, k: int = 1) -> Flags:
     """Return (N,) whether ``labels`` (N,) is among the best ``k`` classes, ties by class index.
 
@@ -52,10 +65,10 @@ def overlap(reference: Array, candidate: Array, *, k: int = TOP) -> Floats:
 
 
 def margins(scores: Array) -> Floats:
-    """Return (N,) the lead of the best class over the second; zeros when there is one class."""
+    """Return (N,) the lead of the best class over the second; of one logit its distance from 0."""
     wide = _wide(scores)
     if wide.shape[1] == 1:
-        return np.zeros(len(wide))
+        return np.abs(wide[:, 0])
     best = np.partition(wide, -2, axis=1)[:, -2:]
     return np.asarray(best[:, 1] - best[:, 0])
 
@@ -65,12 +78,21 @@ def spread(scores: Array) -> float:
 
     The yardstick for errors and margins: it does not depend on how a network scales its logits.
     """
-    return float(np.sqrt(_wide(scores).var(axis=1).mean()))
+    wide = _wide(scores)
+    over_classes = wide.var(axis=1) if wide.shape[1] > 1 else wide[:, 0] ** 2
+    return float(np.sqrt(over_classes.mean()))
 
 
 def cosine(reference: Array, candidate: Array) -> Floats:
-    """Return (N,) the cosine of each image's score vectors; two zero vectors have cosine 1."""
+    """Return (N,) the cosine of each image's score vectors; two zero vectors have cosine 1.
+
+    Unit vectors of cosine c are sqrt(2 (1 - c)) apart, which is what one output's error is held to,
+    as a share of the reference's root mean square over images.
+    """
     ours, theirs = _wide(reference), _wide(candidate)
+    if ours.shape[1] == 1:
+        errors = np.abs(ours - theirs)[:, 0] / (spread(ours) or 1.0)
+        return np.asarray(1 - np.minimum(errors, 2.0) ** 2 / 2)
     norms = np.linalg.norm(ours, axis=1) * np.linalg.norm(theirs, axis=1)
     dots = (ours * theirs).sum(axis=1)
     same = (ours == theirs).all(axis=1)
@@ -101,6 +123,11 @@ def softmax(logits: Array) -> Floats:
 def sigmoid(logits: Array) -> Floats:
     """Return (N, C) independent probabilities; no overflow for large logits of either sign."""
     return np.asarray(0.5 * (1 + np.tanh(0.5 * _wide(logits))))
+
+
+def nothing(labels: Labels) -> float:
+    """Return the score that says of an image that it does not show a class."""
+    return 0.0 if labels.activation != "none" else -math.inf
 
 
 def probabilities(scores: Array, labels: Labels) -> Floats:

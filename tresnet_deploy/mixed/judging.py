@@ -103,7 +103,8 @@ class Judge:
         truth = tuple(file.labels for file in self.files)
         found = metrics.accuracy(scores, truth, labels, reference=self._reference)
         finite: Flags = np.asarray(np.isfinite(scores).all(axis=1))
-        same = finite & (metrics.best(self._reference) == metrics.best(scores))
+        before = metrics.decisions(self._reference, labels.activation)
+        same = finite & (before == metrics.decisions(scores, labels.activation))
         zeroed = np.where(finite[:, None], scores, np.float32(0))
         return Judged(
             agreement=float(same.mean()),

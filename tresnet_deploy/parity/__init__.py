@@ -7,7 +7,7 @@ flips and accuracy are measured and judged here (verdicts, gates).
 """
 
 from tresnet_deploy.parity.comparing import Settings, compare
-from tresnet_deploy.parity.gates import DEFAULTS, Bounds, Overrides
+from tresnet_deploy.parity.gates import DEFAULTS, Bounds, Overrides, told
 from tresnet_deploy.parity.lineage import Lineage, opened
 from tresnet_deploy.parity.proof import DETAILS, REPORT, prove
 from tresnet_deploy.parity.runs import Stage
@@ -24,4 +24,5 @@ __all__ = [
     "compare",
     "opened",
     "prove",
+    "told",
 ]

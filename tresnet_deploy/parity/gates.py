@@ -22,6 +22,10 @@ from tresnet_deploy.contracts import Precision
 from tresnet_deploy.metrics import chance_count
 from tresnet_deploy.results import Accuracy, Gate
 
+_DIGITS: Final = range(2, 14)
+_SMALL: Final = 0.01  # errors: their size matters, not their digits
+_SHARES: Final = ("agreement", "drop")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
@@ -117,6 +121,21 @@ def judge(findings: Findings, precision: Precision, overrides: Overrides) -> tup
         *_agreement_gate(findings, bounds, precision, overrides),
         *_drop_gate(findings, bounds, precision, overrides),
     )
+
+
+def told(gate: Gate) -> tuple[str, str]:
+    """Return value and bound in words, with digits enough to tell a failure from its bound."""
+    for digits in _DIGITS:
+        value, bound = (_in_words(gate.name, each, digits) for each in (gate.value, gate.bound))
+        if gate.passed or value != bound:
+            break
+    return value, f"{gate.direction} {bound}"
+
+
+def _in_words(name: str, value: float, digits: int) -> str:
+    if any(word in name for word in _SHARES):
+        return f"{100 * value:.{digits}f} %"
+    return f"{value:.{digits}g}" if value < _SMALL else f"{value:.{digits + 4}g}"
 
 
 def _error_gate(findings: Findings, bounds: Bounds, overrides: Overrides) -> Iterator[Gate]:

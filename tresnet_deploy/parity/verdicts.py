@@ -10,10 +10,10 @@ import numpy as np
 
 from tresnet_deploy import metrics
 from tresnet_deploy.contracts import Array, Labels
-from tresnet_deploy.metrics import Flags, Floats, Truth
+from tresnet_deploy.metrics import Flags, Floats, Integers, Truth
 from tresnet_deploy.parity.gates import Findings, Overrides, bounds_for, judge
 from tresnet_deploy.parity.runs import Stage
-from tresnet_deploy.results import Accuracy, Flip, StageParity
+from tresnet_deploy.results import Accuracy, Flip, FlipOutcome, StageParity
 
 _FEW_CLEAR: Final = 0.5
 """Below this share of clear images a note says that agreement tells little."""
@@ -50,6 +50,20 @@ class Ground:
             seed=self.seed,
         )
 
+    def decisions(self, scores: Array) -> Integers:
+        """Return (N,) what ``scores`` say of each image."""
+        return metrics.decisions(scores, self.labels.activation)
+
+    def right(self, shown: tuple[int, ...]) -> tuple[int, ...]:
+        """Return the decisions that are right of an image that shows the classes ``shown``."""
+        return shown if self.scores.shape[1] > 1 else (int(0 in shown),)
+
+    def said(self, decision: int) -> str:
+        """Return a decision in words."""
+        if self.scores.shape[1] > 1:
+            return self.name_of(decision)
+        return self.name_of(0) if decision else f"not {self.name_of(0)}"
+
     def name_of(self, index: int) -> str:
         """Return what class ``index`` is called."""
         return self.class_names[index] if index < len(self.class_names) else str(index)
@@ -74,8 +88,9 @@ def _judge_stage(
 ) -> StageParity:
     finite: Flags = np.asarray(np.isfinite(answers).all(axis=1))
     scores = np.where(finite[:, None], answers, np.float32(0))
-    same = finite & (metrics.best(ground.scores) == metrics.best(scores))
+    same = finite & (ground.decisions(ground.scores) == ground.decisions(scores))
     clear = _clear(stage, ground)
+    wrong = np.float32(metrics.nothing(ground.labels) if ground.labels.multi_label else np.nan)
     errors = np.abs(scores - ground.scores)[finite]
     max_abs = float(errors.max(initial=0))
     findings = Findings(
@@ -85,7 +100,7 @@ def _judge_stage(
         top1_agreement=float(same.mean()),
         clear_images=int(clear.sum()),
         clear_flips=int((clear & ~same).sum()),
-        accuracy=ground.accuracy(scores),
+        accuracy=ground.accuracy(np.where(finite[:, None], answers, wrong)),
         reference_accuracy=reference_accuracy,
     )
     return StageParity(
@@ -119,20 +134,39 @@ def _clear(stage: Stage, ground: Ground) -> Flags:
 
 def _flips(scores: Array, same: Flags, finite: Flags, ground: Ground) -> tuple[Flip, ...]:
     """Return the images whose top-1 class changed, those that the reference was surest of first."""
-    before, after, logits = metrics.best(ground.scores), metrics.best(scores), ground.logits
+    before, after = ground.decisions(ground.scores), ground.decisions(scores)
+    margins = _margins(ground.logits, before, after)
     flips = []
     for row in np.flatnonzero(~same).tolist():
         own, chosen = int(before[row]), int(after[row])
         shown = ground.truth[row]
+        right = ground.right(shown or ())
         flip = Flip(
             image=ground.names[row],
-            reference=ground.name_of(own),
-            candidate=ground.name_of(chosen) if finite[row] else "NaN or Inf",
-            margin=float(logits[row, own] - logits[row, chosen]),
+            reference=ground.said(own),
+            candidate=ground.said(chosen) if finite[row] else "NaN or Inf",
+            margin=float(margins[row]),
             label=None if shown is None else ", ".join(ground.name_of(index) for index in shown),
+            outcome=None
+            if shown is None
+            else _outcome(own in right, finite[row] and chosen in right),
         )
         flips.append(flip)
     return tuple(sorted(flips, key=lambda flip: -flip.margin))
+
+
+def _outcome(before: bool, after: bool) -> FlipOutcome:
+    if before == after:
+        return "right before and after" if before else "wrong before and after"
+    return "now right" if after else "now wrong"
+
+
+def _margins(logits: Floats, before: Integers, after: Integers) -> Floats:
+    """Return (N,) the lead that the reference gave its own class over the candidate's."""
+    if logits.shape[1] == 1:
+        return metrics.margins(logits)
+    rows = np.arange(len(logits))
+    return np.asarray(logits[rows, before] - logits[rows, after])
 
 
 def notes(ground: Ground, stages: tuple[StageParity, ...]) -> tuple[str, ...]:
@@ -150,13 +184,13 @@ def notes(ground: Ground, stages: tuple[StageParity, ...]) -> tuple[str, ...]:
 
 
 def _note_on_sameness(ground: Ground) -> str:
-    answers = set(metrics.best(ground.scores).tolist())
+    answers = set(ground.decisions(ground.scores).tolist())
     shown = {classes for classes in ground.truth if classes is not None}
-    images, classes = ground.scores.shape
-    if classes == 1 or images < _ENOUGH_TO_VARY or len(answers) > 1 or len(shown) == 1:
+    images = len(ground.scores)
+    if images < _ENOUGH_TO_VARY or len(answers) > 1 or len(shown) == 1:
         return ""
     return (
-        f"the reference gives all {images} images one class ({ground.name_of(answers.pop())}): "
+        f"the reference gives all {images} images one class ({ground.said(answers.pop())}): "
         "are the weights trained, and is the preprocessing theirs?"
     )
 

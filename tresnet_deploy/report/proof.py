@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tresnet_deploy.metrics import wilson
+from tresnet_deploy.parity import told
 from tresnet_deploy.report.axes import Axis, logarithmic, symmetric
 from tresnet_deploy.report.charts import Chart, ChartRow, Dot, Kind
 from tresnet_deploy.report.data import ReportData
@@ -172,11 +173,12 @@ def gates(data: ReportData) -> tuple[GateView, ...]:
 
 
 def _gate(stage: StageParity, gate: Gate) -> GateView:
+    value, bound = told(gate)
     return GateView(
         stage=stage.stage,
         name=gate.name,
-        value=significant(gate.value, 4),
-        bound=f"{gate.direction} {significant(gate.bound, 4)}",
+        value=value,
+        bound=bound,
         passed=gate.passed,
         why=gate.why,
     )
@@ -191,10 +193,6 @@ def flips(data: ReportData) -> tuple[FlipView, ...]:
 
 def _flip(flip: Flip, data: ReportData) -> FlipView:
     path = data.images.get(flip.image)
-    outcome = ""
-    if flip.label is not None:
-        right = {flip.reference: "now wrong", flip.candidate: "now right"}
-        outcome = right.get(flip.label, "wrong before and after")
     return FlipView(
         image=flip.image,
         picture=thumbnail(path) if path else "",
@@ -202,5 +200,5 @@ def _flip(flip: Flip, data: ReportData) -> FlipView:
         candidate=flip.candidate,
         label=flip.label or "",
         margin=significant(flip.margin),
-        outcome=outcome,
+        outcome=flip.outcome or "",
     )

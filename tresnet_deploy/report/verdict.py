@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tresnet_deploy.contestants import size_mib
+from tresnet_deploy.parity import told
 from tresnet_deploy.report.data import ReportData
 from tresnet_deploy.report.proof import change_of
 from tresnet_deploy.report.speed import best_batch
@@ -66,7 +67,8 @@ def _speed_claims(data: ReportData) -> Iterator[str]:
     ratio = row.ratio
     doubtful = data.benchmark is not None and not data.benchmark.publishable
     yield (
-        f"{factor(ratio.value)} {ratio.baseline} at batch {row.batch} (95 % interval {span(ratio.interval)}"
+        f"{factor(ratio.value)} {ratio.baseline} at batch {row.batch} "
+        f"(95 % interval {span(ratio.interval)}"
         f"{'; not for publication' if doubtful else ''})"
     )
 
@@ -146,8 +148,7 @@ def _size_figures(data: ReportData) -> Iterator[Figure]:
 def remarks(data: ReportData) -> tuple[str, ...]:
     """Return what else the reader must know, what speaks against shipping first."""
     failed = (
-        f"{stage.stage}: {gate.name} is {significant(gate.value, 4)}, "
-        f"must be {gate.direction} {significant(gate.bound, 4)}"
+        "{}: {} is {}, must be {}".format(stage.stage, gate.name, *told(gate))
         for stage in (data.parity.stages if data.parity else ())
         for gate in stage.gates
         if not gate.passed

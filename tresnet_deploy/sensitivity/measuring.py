@@ -166,4 +166,4 @@ def _noise(reference: Array, candidate: Array) -> float:
 
 
 def _agreement(reference: Array, candidate: Array) -> float:
-    return float((metrics.best(reference) == metrics.best(candidate)).mean())
+    return float((metrics.decisions(reference) == metrics.decisions(candidate)).mean())
