@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +83,9 @@ def load(folder: Path, key: Key) -> CalibrationTable | None:
         return None
     if not key.fits(table):
         _log.warning("calibrating again: %s belongs to something else", path)
+        return None
+    if not all(math.isfinite(entry.amax) and entry.amax >= 0 for entry in table.ranges):
+        _log.warning("calibrating again: %s has ranges that nothing measured", path)
         return None
     return table
 

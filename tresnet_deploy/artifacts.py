@@ -11,7 +11,7 @@ import hashlib
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,7 +21,7 @@ import filelock
 import msgspec
 
 from tresnet_deploy import __version__, seals
-from tresnet_deploy.contracts import SCHEMA_VERSION, Artifact, FileDigest
+from tresnet_deploy.contracts import SCHEMA_VERSION, Artifact, FileDigest, Scalar
 from tresnet_deploy.disk import disk_error, flush, is_about
 from tresnet_deploy.errors import ArtifactError, UnavailableError, UsageError
 
@@ -217,6 +217,17 @@ class Staging:
             path.replace(self.target.with_name(path.name))
         flush(self.target.parent)
         return done
+
+
+def described_anew(artifact: Artifact, settings: Mapping[str, Scalar]) -> Artifact:
+    """Return a finished file with other settings in its sidecar; the file itself stays.
+
+    Raises:
+        UnavailableError: the folder cannot be written.
+    """
+    done = dataclasses.replace(artifact, settings=dict(settings))
+    write_whole(sidecar_of(done.path), seals.sealed(to_json(done)))
+    return done
 
 
 def _refuse_existing(path: Path) -> None:

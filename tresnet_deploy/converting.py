@@ -20,9 +20,19 @@ from tresnet_deploy.contracts import (
 )
 from tresnet_deploy.errors import ArtifactError, UsageError
 from tresnet_deploy.images import ImageSet
-from tresnet_deploy.quantize import AUTO, QuantizeOptions, Recipe, convert, digests, quantize
+from tresnet_deploy.quantize import (
+    AUTO,
+    PADDED,
+    SKIPPED,
+    QuantizeOptions,
+    Recipe,
+    convert,
+    digests,
+    quantize,
+)
 
-_PAD: Final = "pad_channels"
+_CLAIMS: Final = "mixed."
+"""What a search for the fewest float blocks says of a graph begins so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,22 +68,12 @@ def converted(
             of the one to make and ``overwrite`` is False.
         DeployError: as quantize and convert raise.
     """
-    if artifact.precision == precision:
-        return Converted(artifact=artifact, reused=True)
-    if artifact.precision != "fp32":
-        raise UsageError(
-            f"{artifact.path} is in {artifact.precision}; {precision} is made from FP32",
-            hints=(
-                f"--precision {artifact.precision}",
-                "tresnet-deploy export, for the FP32 graph",
-            ),
-        )
+    there = reusable(
+        artifact, folder, precision=precision, images=images, options=options, overwrite=overwrite
+    )
+    if there is not None:
+        return Converted(artifact=_claiming(there, artifact), reused=True)
     target = folder / file_name(artifact, precision)
-    existing = _existing(target)
-    if existing is not None and _fits(existing, artifact, images, options):
-        return Converted(artifact=existing, reused=True)
-    if target.exists() and not overwrite:
-        raise _other(target)
     if precision == "int8" or precision == "fp8":  # noqa: PLR1714  (so that types are narrowed)
         made = quantize(
             artifact,
@@ -86,8 +86,48 @@ def converted(
         )
     else:
         assert precision != "fp32"
-        made = convert(artifact, target, precision=precision, images=images, overwrite=overwrite)
+        made = convert(
+            artifact,
+            target,
+            precision=precision,
+            images=images,
+            strict=options.strict,
+            overwrite=overwrite,
+        )
     return Converted(artifact=made, reused=False)
+
+
+def reusable(
+    artifact: Artifact,
+    folder: Path,
+    *,
+    precision: Precision,
+    images: ImageSet | None,
+    options: QuantizeOptions,
+    overwrite: bool = False,
+) -> Artifact | None:
+    """Return what :func:`converted` would take as it is; None where it would make a file.
+
+    Raises:
+        UsageError: it would refuse.
+    """
+    if artifact.precision == precision:
+        return artifact
+    if artifact.precision != "fp32":
+        raise UsageError(
+            f"{artifact.path} is in {artifact.precision}; {precision} is made from FP32",
+            hints=(
+                f"--precision {artifact.precision}",
+                "tresnet-deploy export, for the FP32 graph",
+            ),
+        )
+    target = folder / file_name(artifact, precision)
+    existing = _existing(target)
+    if existing is not None and _fits(existing, artifact, images, options):
+        return existing
+    if target.exists() and not overwrite:
+        raise _other(target)
+    return None
 
 
 def _other(target: Path) -> UsageError:
@@ -115,10 +155,24 @@ def _fits(
     made_from = existing.parents[0].sha256 if existing.parents else None
     if (made_from, existing.versions.get("tresnet-deploy")) != (artifact.sha256, __version__):
         return False
+    if (existing.preprocess, existing.labels) != (artifact.preprocess, artifact.labels):
+        return False
     if existing.precision not in CALIBRATED:
         return True
     wanted = _settings(images, options)
     return all(existing.settings.get(name) == value for name, value in wanted.items())
+
+
+def _claiming(existing: Artifact, artifact: Artifact) -> Artifact:
+    """Return ``existing`` with what this search says of it, and not what an earlier one did."""
+    if existing.sha256 == artifact.sha256:
+        return existing
+    kept = {name: each for name, each in existing.settings.items() if not name.startswith(_CLAIMS)}
+    new = {name: each for name, each in artifact.settings.items() if name.startswith(_CLAIMS)}
+    settings = {**kept, **new}
+    return (
+        existing if settings == existing.settings else artifacts.described_anew(existing, settings)
+    )
 
 
 def _settings(images: ImageSet | None, options: QuantizeOptions) -> dict[str, Scalar]:
@@ -144,7 +198,9 @@ def _settings(images: ImageSet | None, options: QuantizeOptions) -> dict[str, Sc
     }
     wanted |= {name: value for name, value in fixed.items() if value is not None}
     if options.pad_channels is not None:
-        wanted[_PAD] = options.pad_channels
+        wanted[PADDED] = options.pad_channels
+    if options.strict:
+        wanted[SKIPPED] = 0
     if images is not None:
         wanted |= digests(images, options)
     else:

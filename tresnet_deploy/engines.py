@@ -24,10 +24,10 @@ from tresnet_deploy.contracts import (
     Scalar,
     no_progress,
 )
-from tresnet_deploy.converting import converted, file_name
+from tresnet_deploy.converting import converted, file_name, reusable
 from tresnet_deploy.errors import UsageError
-from tresnet_deploy.images import default_images
-from tresnet_deploy.quantize import QuantizeOptions
+from tresnet_deploy.images import ImageSet, default_images
+from tresnet_deploy.quantize import QuantizeOptions, require_quantisable
 
 _log = logging.getLogger(__name__)
 
@@ -78,7 +78,11 @@ def choose(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuildPlan:
-    """What :func:`make` would do: from which graph, made anew or not, into which file."""
+    """What :func:`make` would do: from which graph, made anew or not, into which file.
+
+    ``bound`` is what a search would keep with the fewest blocks in float; which graph that makes,
+    and whether it is there already, shows only then.
+    """
 
     backend: str
     reason: str
@@ -89,6 +93,7 @@ class BuildPlan:
     target: str
     batch: Batch
     options: Mapping[str, Scalar]
+    bound: str | None = None
     schema_version: int = SCHEMA_VERSION
 
 
@@ -98,29 +103,53 @@ def plan(
     choice: Choice,
     *,
     batch: Batch | None = None,
+    calibration_data: Path | None = None,
+    quantize: QuantizeOptions | None = None,
+    bound: str | None = None,
     overwrite: bool = False,
 ) -> BuildPlan:
     """Return what :func:`make` would do with the same arguments; nothing is written.
 
     Raises:
-        UsageError: the engine is there already and ``overwrite`` is False, or the graph has one
-            batch size and another one is asked for.
+        UsageError: as :func:`make` raises before anything is calibrated.
+        ImageError: the images to calibrate on cannot be read.
     """
     target = _target(source, folder, choice, overwrite=overwrite)
-    same = choice.graph == source.precision
-    graph = source.path if same else folder / file_name(source, choice.graph)
-    options: dict[str, Scalar] = msgspec.to_builtins(choice.options)
+    options = quantize or QuantizeOptions()
+    there = None
+    if bound is None:
+        there = reusable(
+            source,
+            folder,
+            precision=choice.graph,
+            images=_images(source, choice, options, calibration_data),
+            options=options,
+            overwrite=overwrite,
+        )
+    if there is None and choice.calibrates:
+        require_quantisable(source, options)
+    chosen: dict[str, Scalar] = msgspec.to_builtins(choice.options)
     return BuildPlan(
         backend=choice.backend,
         reason=choice.reason,
         precision=choice.precision,
-        graph=str(graph),
-        graph_exists=graph.exists(),
+        graph=str(there.path if there else folder / file_name(source, choice.graph)),
+        graph_exists=there is not None,
         calibrates=choice.calibrates,
         target=str(target),
         batch=build.batch_of(source, batch),
-        options=options,
+        options=chosen,
+        bound=bound,
     )
+
+
+def _images(
+    source: Artifact, choice: Choice, options: QuantizeOptions, folder: Path | None
+) -> ImageSet | None:
+    """Return the images to calibrate on, None where nothing is calibrated on any."""
+    if not choice.calibrates or options.random_calibration:
+        return None
+    return default_images(source, "calibrate", folder)
 
 
 def _target(source: Artifact, folder: Path, choice: Choice, *, overwrite: bool) -> Path:
@@ -153,8 +182,7 @@ def make(
     """
     target = _target(source, folder, choice, overwrite=overwrite)
     options = quantize or QuantizeOptions()
-    pictures = choice.calibrates and not options.random_calibration
-    images = default_images(source, "calibrate", calibration_data) if pictures else None
+    images = _images(source, choice, options, calibration_data)
     graph = converted(
         source,
         folder,

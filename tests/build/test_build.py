@@ -17,7 +17,7 @@ from tresnet_deploy.errors import (
     UnavailableError,
     UsageError,
 )
-from tresnet_deploy.images import demo_images
+from tresnet_deploy.images import demo_images, scan
 from tresnet_deploy.registry import BACKENDS
 
 from .conftest import AddBackend
@@ -72,6 +72,20 @@ def test_an_engine_is_published_with_proof_time_and_memory(
     assert made.settings["fake.fast"] is True
     assert float(str(made.settings["build.seconds"])) >= 0
     assert int(str(made.settings["build.process_peak_mib"])) > 0
+
+
+def test_images_that_cannot_be_read_are_passed_over_in_the_proof(
+    add_backend: AddBackend, graph: Artifact, target: Path, tmp_path: Path
+) -> None:
+    add_backend("fake")
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for number, file in enumerate(demo_images("calibration").files[:12]):
+        content = b"" if number < 10 else file.path.read_bytes()
+        (folder / f"{number:02d}.png").write_bytes(content)
+    made = built(graph, target, images=scan(folder))
+    assert made.verified is not None
+    assert made.verified.startswith("cosine 1.000000")
 
 
 def test_an_engine_for_a_device_elsewhere_is_published_and_says_that_it_was_not_run(

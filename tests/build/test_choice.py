@@ -2,9 +2,10 @@
 
 import pytest
 
-from tresnet_deploy import build, gpus
+from tresnet_deploy import build, environment, gpus
 from tresnet_deploy.backends import NEED_GPU, PREFERENCE
 from tresnet_deploy.build import choosing
+from tresnet_deploy.contracts import Precision, Probe
 from tresnet_deploy.errors import UnavailableError, UsageError
 from tresnet_deploy.registry import BACKENDS
 
@@ -117,6 +118,62 @@ def test_a_precision_that_a_backend_lacks_names_those_that_have_it(
     assert caught.value.message == "slow does not make int8 engines at all: runs FP32 only"
     assert caught.value.hints == ("--backend quick makes them",)
     assert caught.value.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("backend", "precision", "option", "shown"),
+    [
+        ("openvino", "fp32", {"inference_precision": "bf16"}, "inference_precision=f32"),
+        ("openvino", "fp32", {"inference_precision": "f16"}, "inference_precision=f32"),
+        ("pytorch", "fp32", {"bf16": "true"}, "bf16=false"),
+    ],
+)
+def test_an_option_cannot_make_an_engine_of_another_precision_than_its_name_says(
+    backend: str, precision: Precision, option: dict[str, str], shown: str
+) -> None:
+    module = build.backend_for(backend, precision)
+    with pytest.raises(UsageError, match=f"does not go with {precision} engines") as caught:
+        build.options_from(module, precision, option)
+    assert caught.value.message.endswith(f"which have {shown}")
+
+
+@pytest.mark.parametrize("computes_bf16", [True, False])
+def test_what_int8_leaves_in_float_is_computed_in_what_this_cpu_has(
+    monkeypatch: pytest.MonkeyPatch, *, computes_bf16: bool
+) -> None:
+    module = BACKENDS.load("openvino")
+    able = ("fp32", "bf16", "int8") if computes_bf16 else ("fp32", "int8")
+    monkeypatch.setattr(module, "probe", lambda: Probe(usable=True, reason="", precisions=able))
+    monkeypatch.setattr(environment, "computes_bf16", lambda: computes_bf16)
+    assert build.options_from(module, "int8", {"inference_precision": "f32"})
+    if computes_bf16:
+        assert build.options_from(module, "int8", {"inference_precision": "bf16"})
+    else:
+        with pytest.raises(UsageError, match="inference_precision=bf16 does not go with int8"):
+            build.options_from(module, "int8", {"inference_precision": "bf16"})
+
+
+@pytest.mark.parametrize("backend", ["openvino", "onnxruntime"])
+def test_an_engine_that_would_overflow_here_is_refused_as_nothing_could_check_it(
+    monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
+    module, unsafe = BACKENDS.load(backend), {"overflow_safe": "false"}
+    monkeypatch.setattr(environment, "overflows_int8", lambda: False)
+    assert build.options_from(module, "int8", unsafe).overflow_safe is False
+    monkeypatch.setattr(environment, "overflows_int8", lambda: True)
+    with pytest.raises(UsageError, match="whose INT8 sums overflow on this processor"):
+        build.options_from(module, "int8", unsafe)
+    assert build.options_from(module, "fp32", unsafe).overflow_safe is False
+
+
+def test_what_is_installed_is_not_offered_for_installing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpus, "visible", lambda: ())
+    here = Probe(usable=True, reason="")
+    monkeypatch.setattr(choosing, "_probe", lambda name: "absent" if name == "pytorch" else here)
+    with pytest.raises(UnavailableError, match="no backend makes bf16 engines here") as caught:
+        build.default_backend("bf16")
+    installs = [hint for hint in caught.value.hints if hint.startswith("pip install")]
+    assert installs == ["pip install 'tresnet-deploy[pytorch]'"]
 
 
 def test_pytorch_says_why_it_makes_no_int8_engines() -> None:

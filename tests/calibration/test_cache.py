@@ -1,5 +1,6 @@
 import dataclasses
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -105,6 +106,19 @@ def test_a_damaged_table_is_made_again_with_a_warning(
     assert make(data, folder=place) == first
     assert "calibrating again" in caplog.text
     assert file.read_bytes() == whole
+
+
+@pytest.mark.parametrize("amax", ["-1.0", "1e999"])
+def test_a_table_of_impossible_ranges_is_made_again(
+    make: Make, folder: Folder, tmp_path: Path, caplog: pytest.LogCaptureFixture, amax: str
+) -> None:
+    data = folder(10, 200)
+    place = tmp_path / "artefacts"
+    first = make(data, folder=place)
+    (file,) = (place / cache.FOLDER).iterdir()
+    file.write_text(re.sub(r'"amax": ?[0-9.e+-]+', f'"amax": {amax}', file.read_text(), count=1))
+    assert make(data, folder=place) == first
+    assert "calibrating again" in caplog.text
 
 
 def test_a_table_under_the_name_of_another_is_not_believed(

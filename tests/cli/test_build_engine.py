@@ -87,6 +87,15 @@ def test_without_an_onnx_file_the_error_says_how_to_get_one(
         (("-O", "threads=-1"), "an option of the backend openvino does not fit"),
         (("-O", "inference_precision=f8"), "an option of the backend openvino does not fit"),
         (("--batch", "4:2:1"), "must rise from 1 or more"),
+        (
+            ("-O", "inference_precision=f16"),
+            "inference_precision=f16 does not go with fp32 engines",
+        ),
+        (
+            ("--int8", "--dry-run", "--max-drop", "0.0001%", "--held-out", "nowhere"),
+            "the image folder nowhere cannot be read",
+        ),
+        (("--int8", "--dry-run", "--exclude", "nosuch"), "nosuch"),
         (("--int8", "--method", "magic"), "no calibration method is called 'magic'"),
     ],
 )

@@ -13,6 +13,7 @@ from tresnet_deploy import artifacts
 from tresnet_deploy.cli._quantize_text import text
 from tresnet_deploy.cli.quantize import command as quantize_command
 from tresnet_deploy.contracts import Artifact, FileDigest
+from tresnet_deploy.images import demo_images
 from tresnet_deploy.quantize import QuantizeOptions
 from tresnet_deploy.registry import OBSERVERS
 
@@ -141,6 +142,46 @@ def test_an_unknown_rounding_names_those_that_there_are(command: Command, folder
     done = command("quantize", "-o", folder, "--weight-rounding", "adaround")
     assert done.code == 2
     assert "'adaround' is not one of 'nearest', 'gptq'" in done.err
+
+
+@pytest.mark.parametrize(
+    ("option", "precision"),
+    [
+        (("--exclude", "layer1"), "fp16"),
+        (("--method", "minmax"), "bf16"),
+        (("--seed", "3"), "fp16"),
+        (("--quantize-all",), "bf16"),
+    ],
+)
+def test_options_that_change_nothing_in_a_half_graph_are_refused(
+    command: Command, folder: Path, option: tuple[str, ...], precision: str
+) -> None:
+    done = command("quantize", "-o", folder, "--precision", precision, *option)
+    assert done.code == 2
+    assert f"{option[0]} changes nothing here: {precision} is a type in the graph" in done.err
+
+
+def test_fp16_stops_at_an_unreadable_image_where_that_is_asked_for(
+    command: Command, folder: Path, tmp_path: Path
+) -> None:
+    images = tmp_path / "images"
+    images.mkdir()
+    for number, file in enumerate(demo_images("calibration").files[:3]):
+        (images / f"{number}.png").write_bytes(file.path.read_bytes() if number else b"junk")
+    options = ("--precision", "fp16", "--calibration-data", images)
+    done = command("quantize", "-o", folder, *options, "--strict")
+    assert done.code == 2
+    assert f"{images / '0.png'} " in done.err
+    assert command("quantize", "-o", folder, *options).code == 0
+
+
+@pytest.mark.parametrize("seed", ["-1", str(2**63)])
+def test_a_seed_that_no_generator_takes_is_a_usage_error(
+    command: Command, folder: Path, seed: str
+) -> None:
+    done = command("quantize", "-o", folder, "--seed", seed)
+    assert done.code == 2
+    assert f"{seed} is not from 0 to {2**63 - 1}" in done.err
 
 
 def test_auto_cannot_measure_on_noise(command: Command, folder: Path) -> None:

@@ -84,6 +84,7 @@ def test_a_graph_in_the_wanted_precision_is_itself(int8_graph: Artifact) -> None
         {"quantize_all": True},
         {"exclude": ("layer4",)},
         {"random_calibration": True},
+        {"pad_channels": True},
     ],
     ids=lambda changed: next(iter(changed)),
 )
@@ -95,6 +96,54 @@ def test_a_graph_of_other_settings_is_neither_taken_nor_replaced(
     with pytest.raises(UsageError, match="made of another graph, by other settings") as caught:
         as_int8(graph, options=options)
     assert caught.value.hints[0] == "add --overwrite to replace it"
+
+
+def test_padding_by_the_export_is_told_from_padding_by_quantising(
+    graph: Artifact, int8_graph: Artifact
+) -> None:
+    padded = dataclasses.replace(graph, settings={**graph.settings, "pad_channels": True})
+    assert not int8_graph.settings["pad_int8"]
+    there = {**int8_graph.settings, "pad_channels": True}
+    artifacts.described_anew(int8_graph, there)
+    assert as_int8(padded, options=dataclasses.replace(FEW, pad_channels=False)).reused
+
+
+def test_strict_takes_no_graph_that_skipped_images(graph: Artifact, int8_graph: Artifact) -> None:
+    strict = dataclasses.replace(FEW, strict=True)
+    assert as_int8(graph, options=strict).reused
+    artifacts.described_anew(int8_graph, {**int8_graph.settings, "calibration_skipped": 1})
+    assert as_int8(graph).reused
+    with pytest.raises(UsageError, match="by other settings"):
+        as_int8(graph, options=strict)
+
+
+@pytest.mark.parametrize("field", ["preprocess", "labels"])
+@pytest.mark.usefixtures("int8_graph")
+def test_a_graph_that_means_something_else_is_not_taken(graph: Artifact, field: str) -> None:
+    other = {
+        "preprocess": dataclasses.replace(graph.preprocess, color_order="bgr"),
+        "labels": dataclasses.replace(graph.labels, multi_label=True),
+    }
+    changed = dataclasses.replace(graph, **{field: other[field]})  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="exists already"):
+        as_int8(changed)
+
+
+def test_a_reused_graph_says_what_this_search_found_and_not_what_an_earlier_one_did(
+    graph: Artifact, int8_graph: Artifact
+) -> None:
+    def found_by(bound: str) -> Artifact:
+        claims = {"mixed.bound": bound, "mixed.images": len(bound)}
+        return dataclasses.replace(graph, settings={**graph.settings, **claims})
+
+    first = as_int8(found_by("at least 90 %"))
+    assert first.reused
+    second = as_int8(found_by("at least 8 %")).artifact
+    assert (second.settings["mixed.bound"], second.settings["mixed.images"]) == ("at least 8 %", 12)
+    assert artifacts.read(int8_graph.path) == second
+    plain = as_int8(graph).artifact
+    assert plain.settings == int8_graph.settings
+    assert plain.sha256 == int8_graph.sha256
 
 
 @pytest.mark.usefixtures("int8_graph")

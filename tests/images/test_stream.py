@@ -10,7 +10,7 @@ from PIL import Image
 
 from tresnet_deploy.contracts import Preprocess
 from tresnet_deploy.errors import ImageError, UsageError
-from tresnet_deploy.images import batches, scan
+from tresnet_deploy.images import batches, first_readable, scan
 from tresnet_deploy.preprocess import apply, decode
 
 MakeFolder = Callable[..., Path]
@@ -62,6 +62,18 @@ def test_no_batch_is_empty_however_many_are_unreadable(make_folder: MakeFolder) 
     given = list(batches(scan(folder), SMALL, 3))
     assert [len(batch.files) for batch in given] == [3]
     assert len(given[0].skipped) == 6
+
+
+def test_the_first_readable_images_are_found_behind_any_number_of_others(
+    make_folder: MakeFolder,
+) -> None:
+    folder = make_folder(*numbered(12))
+    for number in (*range(5), 7):
+        (folder / f"{number:04d}.png").write_bytes(b"")
+    found = scan(folder)
+    wanted = [apply(decode(folder / f"{n:04d}.png"), SMALL) for n in (5, 6, 8)]
+    np.testing.assert_array_equal(first_readable(found, SMALL, 3), np.stack(wanted))
+    assert len(first_readable(found, SMALL, 99)) == 6
 
 
 def test_strict_makes_an_unreadable_image_an_error(make_folder: MakeFolder) -> None:

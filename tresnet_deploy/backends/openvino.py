@@ -61,6 +61,7 @@ _HINTS: Final[Mapping[Precision, InferencePrecision]] = {
     "fp16": "f16",
     "bf16": "bf16",
 }
+PRECISION_OPTION: Final = "inference_precision"
 _CAPABILITIES: Final[Mapping[Precision, str]] = {
     "fp32": "FP32",
     "fp16": "FP16",

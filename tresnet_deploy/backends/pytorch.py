@@ -36,6 +36,7 @@ from tresnet_deploy.errors import ArtifactError, BuildError, RunError, UsageErro
 READS: Final = "checkpoint"
 WRITES: Final = ".pt2"
 GRAPHS: Final[Mapping[Precision, Precision]] = {"fp32": "fp32", "bf16": "fp32"}
+PRECISION_OPTION: Final = "bf16"
 
 _NAME: Final = "pytorch"
 _TRACED_BATCH: Final = 2  # torch.export takes a batch of 1 for a constant
@@ -174,7 +175,7 @@ def _quiet() -> Iterator[None]:
 
 def _example(spec: TensorSpec, preprocess: Preprocess, batch: Batch) -> Tensor:
     """Return an input to trace with."""
-    size = batch.max if batch.fixed else _TRACED_BATCH
+    size = batch.max if batch.fixed else max(_TRACED_BATCH, batch.min)
     sides = (preprocess.height_px, preprocess.width_px)
     shape = (size, *sides, 3) if preprocess.layout == "uint8-nhwc" else (size, 3, *sides)
     return torch.zeros(shape, dtype=getattr(torch, spec.dtype))

@@ -33,7 +33,7 @@ from tresnet_deploy.contracts import (
     run,
 )
 from tresnet_deploy.errors import BuildError, ElsewhereError, UsageError
-from tresnet_deploy.images import ImageSet, batches, default_images
+from tresnet_deploy.images import ImageSet, default_images, first_readable
 from tresnet_deploy.metrics import cosine
 from tresnet_deploy.precision.checking import SNR_SETTING
 from tresnet_deploy.registry import BACKENDS
@@ -146,8 +146,7 @@ def _verified(made: Artifact, graph: Artifact, images: ImageSet, module: ModuleT
         engine: Session = module.load(made)
     except ElsewhereError as error:  # built for a device that is not here
         return f"{NOT_RUN}: {error.message}"
-    few = dataclasses.replace(images, files=images.files[:_DISTINCT_IMAGES])
-    array = next(batches(few, made.preprocess, _DISTINCT_IMAGES)).array
+    array = first_readable(images, made.preprocess, _DISTINCT_IMAGES)
     sizes = sorted({made.batch.min, made.batch.max})
     with closing(engine):
         with scoring.opened(graph) as reference:

@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
-from tresnet_deploy import gpus
+from tresnet_deploy import environment, gpus
 from tresnet_deploy.backends import NEED_GPU, PREFERENCE
-from tresnet_deploy.contracts import Precision, Probe
+from tresnet_deploy.contracts import CALIBRATED, Precision, Probe
 from tresnet_deploy.errors import UnavailableError, UsageError
 from tresnet_deploy.registry import BACKENDS
 
@@ -27,16 +27,19 @@ def default_backend(precision: Precision) -> tuple[str, str]:
     ranked = [row for row in PREFERENCE[precision] if sees_gpu or row[0] not in NEED_GPU]
     no_gpu = () if sees_gpu else ("no NVIDIA GPU is visible",)
     passed_over: list[str] = []
+    absent: list[str] = []
     for name, reason in ranked:
         found = _probe(name)
         if isinstance(found, Probe) and _runs(found, precision):
             return name, "; ".join((reason, *no_gpu, *passed_over))
+        if isinstance(found, str):
+            absent.append(name)
         why = found if isinstance(found, str) else _shortfall(found, precision)
         passed_over.append(f"{name} is passed over: {why}")
     raise UnavailableError(
         f"no backend makes {precision} engines here: {'; '.join((*no_gpu, *passed_over))}",
         hints=(
-            *(f"pip install 'tresnet-deploy[{name}]'" for name, _ in ranked),
+            *(f"pip install 'tresnet-deploy[{name}]'" for name in absent),
             *(() if sees_gpu else _elsewhere()),
         ),
     )
@@ -112,9 +115,41 @@ def options_from(module: ModuleType, precision: Precision, given: Mapping[str, s
                 hints=tuple(f"--backend {other} has it" for other in _having(key)),
             )
     try:
-        return msgspec.convert({**known, **given}, module.Options, strict=False)
+        chosen = msgspec.convert({**known, **given}, module.Options, strict=False)
     except msgspec.ValidationError as error:
         raise UsageError(f"an option of the backend {name} does not fit: {error}") from error
+    _refuse_another_precision(module, precision, chosen)
+    if precision == "int8" and getattr(chosen, "overflow_safe", None) is False:
+        _refuse_overflow()
+    return chosen
+
+
+def _refuse_another_precision(module: ModuleType, precision: Precision, chosen: Any) -> None:
+    """Refuse an option that would make an engine of another precision than its name says."""
+    name = getattr(module, "PRECISION_OPTION", None)
+    if name is None:
+        return
+    computed: tuple[Precision, ...] = module.probe().precisions
+    # What INT8 leaves in float may be computed in anything that this CPU computes.
+    allowed = computed if precision in CALIBRATED else (precision,)
+    values = [getattr(module.options_for(each), name) for each in allowed]
+    value = getattr(chosen, name)
+    if value not in values:
+        shown = " or ".join(dict.fromkeys(f"{name}={each}".lower() for each in values))
+        raise UsageError(
+            f"{name}={str(value).lower()} does not go with {precision} engines here, which have "
+            f"{shown}",
+            hints=("--precision chooses, and the engine is named after it",),
+        )
+
+
+def _refuse_overflow() -> None:
+    if environment.overflows_int8():
+        raise UsageError(
+            "overflow_safe=false makes an engine whose INT8 sums overflow on this processor, which "
+            "has no VNNI; it could be neither checked nor run here",
+            hints=("leave it out", "build on the machine that is to run it"),
+        )
 
 
 def _having(option: str) -> Iterator[str]:

@@ -24,8 +24,9 @@ def plan_text(plan: BuildPlan) -> str:
 
 
 def _planned(plan: BuildPlan) -> Iterator[tuple[str, str]]:
-    made = "" if plan.graph_exists else ", to be calibrated" if plan.calibrates else ", to be made"
-    yield "graph", f"{plan.graph}{made}"
+    made = ", to be calibrated" if plan.calibrates else ", to be made"
+    yield "graph", f"{plan.graph}{', as it is there' if plan.graph_exists else made}"
+    yield "bound", f"{plan.bound}, by a search for the fewest blocks in float" if plan.bound else ""
     yield "backend", f"{plan.backend}: {plan.reason}"
     yield "precision", plan.precision
     yield "batch", _batch(plan.batch)

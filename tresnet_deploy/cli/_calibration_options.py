@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from tresnet_deploy.cli._options import gathered
 from tresnet_deploy.contracts import Artifact
+from tresnet_deploy.errors import UsageError
 
 if TYPE_CHECKING:
     from tresnet_deploy.images import ImageSet
@@ -70,6 +73,23 @@ class Calibration:
         if self.random_calibration:
             return None
         return default_images(artifact, "calibrate", self.calibration_data)
+
+
+def refuse_idle(ctx: click.Context, why: str, *hints: str, effective: tuple[str, ...] = ()) -> None:
+    """Refuse options of calibration that change nothing, instead of passing them over.
+
+    ``effective`` are those that do.
+
+    Raises:
+        UsageError: one was typed.
+    """
+    for name in (*(field.name for field in dataclasses.fields(Calibration)), "seed"):
+        typed = ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if typed and name not in effective:
+            raise UsageError(
+                f"--{name.replace('_', '-')} changes nothing here: {why}",
+                hints=(*hints, "leave it out"),
+            )
 
 
 def calibration_options(function: F) -> F:

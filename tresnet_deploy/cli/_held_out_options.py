@@ -66,12 +66,20 @@ def split(
         ImageError: a folder cannot be read or has no images.
     """
     from tresnet_deploy.calibration import doctor
-    from tresnet_deploy.images import sample
     from tresnet_deploy.images.held_out import held_out
+    from tresnet_deploy.quantize import drawn
 
     pool = calibration.images(artifact)
-    drawn = sample(pool, calibration.calibration_samples, seed=seed) if pool else None
-    judged = held_out(artifact, folder=folder, pool=pool, calibrated=drawn, count=count, seed=seed)
+    sets = drawn(pool, calibration.options(seed)) if pool else None
+    used = sets.calibration if sets else None
+    judged = held_out(artifact, folder=folder, pool=pool, calibrated=used, count=count, seed=seed)
+    if sets and sets.held_out:
+        chose = len({each.path for each in sets.held_out.files} & {f.path for f in judged.files})
+        if chose:
+            note = (
+                f"{chose} of them also choose the recipe (--method auto): --held-out DIR has others"
+            )
+            judged = replace(judged, notes=(*judged.notes, note))
     if len(judged) < count:  # fewer than were asked for
         doubts = tuple(str(doubt) for doubt in doctor.of_held_out(len(judged), "INT8 is"))
         judged = replace(judged, notes=(*judged.notes, *doubts))

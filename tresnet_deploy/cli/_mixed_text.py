@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from tresnet_deploy.cli._options import wider_precision
 from tresnet_deploy.cli._sensitivity_text import decibels
 from tresnet_deploy.cli._tables import percent, percent_span, table
 from tresnet_deploy.errors import GateError
@@ -24,7 +25,7 @@ def failure(report: MixedReport) -> GateError:
         hints=(
             "a looser bound",
             "tresnet-deploy build-engine --int8 --calibration-data DIR, for better ranges",
-            "tresnet-deploy build-engine --precision bf16",
+            f"tresnet-deploy build-engine --precision {wider_precision()}",
         ),
     )
 

@@ -13,6 +13,7 @@ from tresnet_deploy.contracts import Artifact, Batch, Progress
 from tresnet_deploy.errors import UsageError
 
 if TYPE_CHECKING:
+    from tresnet_deploy.cli._held_out_options import Split
     from tresnet_deploy.engines import Choice
     from tresnet_deploy.mixed import Bound, Chosen
     from tresnet_deploy.quantize import QuantizeOptions
@@ -61,6 +62,32 @@ def recipe(request: Request, mixed: Mixed, progress: Progress) -> Recipe:
     return Recipe(source=source, options=options, chosen=chosen)
 
 
+def planned(request: Request, mixed: Mixed) -> Bound | None:
+    """Return the bound that a build would look for, after what can be refused at once.
+
+    Raises:
+        UsageError: as :func:`recipe` raises before its search.
+        ImageError: there are no images to judge on.
+    """
+    bound = mixed.bound()
+    if bound is not None:
+        _refuse(request, bound)
+        _images(request, mixed)
+    return bound
+
+
+def _images(request: Request, mixed: Mixed) -> Split:
+    from tresnet_deploy.cli._held_out_options import split
+
+    return split(
+        request.source,
+        request.calibration,
+        folder=mixed.held_out,
+        count=mixed.held_out_samples or SAMPLES,
+        seed=request.seed,
+    )
+
+
 def leave(recipe: Recipe, folder: Path) -> None:
     """Write the search beside the engine that it led to, as JSON and as a page."""
     if recipe.chosen is None:
@@ -79,18 +106,11 @@ def _searched(
     request: Request, mixed: Mixed, bound: Bound, options: QuantizeOptions, progress: Progress
 ) -> Chosen:
     from tresnet_deploy.artifacts import to_json
-    from tresnet_deploy.cli._held_out_options import split
     from tresnet_deploy.cli._mixed_text import failure, text
     from tresnet_deploy.images import counted
     from tresnet_deploy.mixed import Wanted, choose
 
-    images = split(
-        request.source,
-        request.calibration,
-        folder=mixed.held_out,
-        count=mixed.held_out_samples or SAMPLES,
-        seed=request.seed,
-    )
+    images = _images(request, mixed)
     judged = counted(len(images.judged))
     say(f"looking for the fewest blocks in float with {bound}, on {judged}")
     chosen = choose(

@@ -20,10 +20,12 @@ from typing import Any, TypeVar, cast
 import click
 
 from tresnet_deploy.contracts import Batch, Precision, Progress
+from tresnet_deploy.errors import UnavailableError
 
 F = TypeVar("F", bound=Callable[..., Any])
 Option = Callable[[Callable[..., Any]], Any]
 DEFAULT_FOLDER = Path("deploy")
+_LARGEST_SEED = 2**63 - 1  # of NumPy's and torch's generators alike
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8", "fp8")
 
 
@@ -134,6 +136,30 @@ def overwrite(function: F) -> F:
     return click.option(
         "--overwrite/--no-overwrite", default=False, help="Replace files that exist already."
     )(function)
+
+
+def wider_precision() -> Precision:
+    """Return what an engine may be in that INT8 is too coarse for: bf16 where any runs here."""
+    from tresnet_deploy.build import default_backend
+
+    try:
+        default_backend("bf16")
+    except UnavailableError:
+        return "fp32"
+    return "bf16"
+
+
+def seed_option(of_what: str) -> Option:
+    """Return --seed, which every generator of random numbers here takes."""
+
+    def checked(_ctx: click.Context, param: click.Parameter, value: int) -> int:
+        if not 0 <= value <= _LARGEST_SEED:
+            raise click.BadParameter(f"{value} is not from 0 to {_LARGEST_SEED}", param=param)
+        return value
+
+    return click.option(
+        "--seed", type=int, default=0, show_default=True, callback=checked, help=of_what
+    )
 
 
 @contextmanager

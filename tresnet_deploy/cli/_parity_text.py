@@ -8,6 +8,7 @@ from typing import Final
 import click
 
 from tresnet_deploy.cli._blame_text import text as blame_text
+from tresnet_deploy.cli._options import wider_precision
 from tresnet_deploy.cli._tables import percent, percent_span, table
 from tresnet_deploy.contracts import CALIBRATED
 from tresnet_deploy.errors import GateError
@@ -136,7 +137,7 @@ def _ways_out(stage: StageParity, where: str) -> tuple[str, ...]:
         ways.append(f"{what} --calibration-data DIR --overwrite")
         if stage.precision == "int8":
             ways.append("--int8 --min-agreement 99% --overwrite")
-        ways.append("--precision bf16")
+        ways.append(f"--precision {wider_precision()}")
     if stage.precision in ("fp16", "bf16"):
         ways.append("--precision fp32")
     return tuple(f"tresnet-deploy build-engine {way}{where}" for way in ways)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
-from tresnet_deploy.cli._options import gathered
+from tresnet_deploy.cli._options import gathered, seed_option
 
 if TYPE_CHECKING:
     from tresnet_deploy.contracts import Source
@@ -95,7 +95,7 @@ _OPTIONS = (
         help="Published weights of the variant by tag, or seeded random ones.  "
         "[default: the first published]",
     ),
-    click.option("--seed", type=int, default=0, show_default=True, help="Of random weights."),
+    seed_option("Of random weights."),
     click.option(
         "--classes",
         type=click.IntRange(min=1),

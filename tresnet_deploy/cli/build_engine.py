@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 import click
-from click.core import ParameterSource
 
-from tresnet_deploy.cli._calibration_options import Calibration, calibration_options
+from tresnet_deploy.cli._calibration_options import Calibration, calibration_options, refuse_idle
 from tresnet_deploy.cli._engine_options import EngineFlags, engine_options
 from tresnet_deploy.cli._mixed_options import Mixed, mixed_options
 from tresnet_deploy.cli._models import described, float_graph_at
@@ -21,13 +19,12 @@ from tresnet_deploy.cli._options import (
     overwrite,
     progress_bar,
     say,
+    seed_option,
     talkative,
 )
-from tresnet_deploy.contracts import CALIBRATED, Artifact, Batch, Precision
+from tresnet_deploy.contracts import CALIBRATED, Batch, Precision
 from tresnet_deploy.errors import UsageError
 from tresnet_deploy.registry import BACKENDS
-
-_CALIBRATION = (*(field.name for field in dataclasses.fields(Calibration)), "seed")
 
 
 @click.command("build-engine")
@@ -56,7 +53,7 @@ _CALIBRATION = (*(field.name for field in dataclasses.fields(Calibration)), "see
 @engine_options
 @calibration_options
 @mixed_options
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the calibration sample.")
+@seed_option("Of the calibration sample.")
 @click.option("--dry-run", is_flag=True, help="Say what would be built, and write nothing.")
 @overwrite
 @output_folder
@@ -104,12 +101,11 @@ def command(
     choice = choose(source, precision=wanted, backend=backend, options=flags.options(batches))
     batch = Batch.around(batches) if batches else None
     if not choice.calibrates:
-        _refuse_idle(ctx, source)
-    if dry_run:
-        planned = plan(source, folder, choice, batch=batch, overwrite=overwrite)
-        emit(to_json(planned) if output_format == "json" else plan_text(planned))
-        return
-    say(f"building {described(source)} for {choice.backend}: {choice.reason}")
+        done = source.precision in CALIBRATED
+        why = (
+            f"{source.path.name} is {source.precision} already" if done else "no INT8 graph is made"
+        )
+        refuse_idle(ctx, why, "add --int8, with an FP32 graph")
     request = _mixing.Request(
         source=source,
         folder=folder,
@@ -120,6 +116,21 @@ def command(
         overwrite=overwrite,
         output_format=output_format,
     )
+    if dry_run:
+        bound = _mixing.planned(request, mixed)
+        planned = plan(
+            source,
+            folder,
+            choice,
+            batch=batch,
+            calibration_data=calibration.calibration_data,
+            quantize=calibration.options(seed),
+            bound=str(bound) if bound else None,
+            overwrite=overwrite,
+        )
+        emit(to_json(planned) if output_format == "json" else plan_text(planned))
+        return
+    say(f"building {described(source)} for {choice.backend}: {choice.reason}")
     with progress_bar(quiet=quiet) as progress:
         recipe = _mixing.recipe(request, mixed, progress)
         engine = make(
@@ -147,15 +158,3 @@ def _precision(
     if len(asked) > 1:
         raise UsageError(f"an engine has one precision, not {' and '.join(sorted(asked))}")
     return next(iter(asked), None)
-
-
-def _refuse_idle(ctx: click.Context, source: Artifact) -> None:
-    """Refuse options of calibration where nothing is calibrated, instead of passing them over."""
-    done = source.precision in CALIBRATED
-    why = f"{source.path.name} is {source.precision} already" if done else "no INT8 graph is made"
-    for name in _CALIBRATION:
-        if ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            raise UsageError(
-                f"--{name.replace('_', '-')} changes nothing here: {why}",
-                hints=("add --int8, with an FP32 graph", "leave it out"),
-            )

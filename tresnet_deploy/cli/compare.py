@@ -15,6 +15,7 @@ from tresnet_deploy.cli._options import (
     output_suffix,
     progress_bar,
     say,
+    seed_option,
     talkative,
     warn,
 )
@@ -53,7 +54,7 @@ Default gates
     help="Compare on at most N of them, all classes alike.",
 )
 @click.option("--batch", type=click.IntRange(min=1), help="Images run together.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the sample.")
+@seed_option("Of the sample.")
 @click.option("--min-agreement", type=SHARE, help="Least share of images with the same top-1.")
 @click.option("--min-cosine", type=SHARE, help="Least cosine of any image.")
 @click.option("--max-drop", type=SHARE, help="Largest drop in top-1 or mAP; 0.01 is a point.")

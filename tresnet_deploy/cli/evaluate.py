@@ -13,6 +13,7 @@ from tresnet_deploy.cli._options import (
     output_format,
     progress_bar,
     say,
+    seed_option,
     talkative,
     warn,
 )
@@ -32,7 +33,7 @@ from tresnet_deploy.cli._options import (
     help="Take N of them, all classes alike.  [default: all]",
 )
 @click.option("--batch", type=click.IntRange(min=1), help="Images run together.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the sample.")
+@seed_option("Of the sample.")
 @click.option(
     "--threshold",
     type=click.FloatRange(0, 1),

@@ -7,7 +7,7 @@ from typing import Literal
 
 import click
 
-from tresnet_deploy.cli._calibration_options import Calibration, calibration_options
+from tresnet_deploy.cli._calibration_options import Calibration, calibration_options, refuse_idle
 from tresnet_deploy.cli._models import described, float_graph_at
 from tresnet_deploy.cli._options import (
     emit,
@@ -17,6 +17,7 @@ from tresnet_deploy.cli._options import (
     overwrite,
     progress_bar,
     say,
+    seed_option,
     talkative,
 )
 
@@ -31,12 +32,14 @@ from tresnet_deploy.cli._options import (
     help="fp16 only looks at ranges, on at most 32 of the images; bf16 needs none.",
 )
 @calibration_options
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the sample.")
+@seed_option("Of the sample.")
 @overwrite
 @output_folder
 @output_format
 @talkative
+@click.pass_context
 def command(
+    ctx: click.Context,
     *,
     model: Path | None,
     precision: Literal["int8", "fp8", "fp16", "bf16"],
@@ -58,6 +61,9 @@ def command(
     from tresnet_deploy.cli._quantize_text import text
     from tresnet_deploy.quantize import convert, quantize
 
+    if precision in {"fp16", "bf16"}:
+        why = f"{precision} is a type in the graph, not calibrated"
+        refuse_idle(ctx, why, "--precision int8", effective=("calibration_data", "strict"))
     source = float_graph_at(model, folder)
     target = folder / f"{source.path.stem}.{precision}.onnx"
     say(f"quantizing {described(source)}")
@@ -78,6 +84,7 @@ def command(
                 target,
                 precision=precision,
                 images=calibration.images(source),
+                strict=calibration.strict,
                 overwrite=overwrite,
             )
     emit(to_json(artifact) if output_format == "json" else text(artifact, source))

@@ -17,6 +17,7 @@ from tresnet_deploy.cli._options import (
     output_suffix,
     progress_bar,
     say,
+    seed_option,
     talkative,
     warn,
 )
@@ -44,7 +45,7 @@ _HELD_OUT, _HELD_OUT_SAMPLES = held_out_options(_SAMPLES)
 @_HELD_OUT
 @_HELD_OUT_SAMPLES
 @calibration_options
-@click.option("--seed", type=int, default=0, show_default=True, help="Of both samples.")
+@seed_option("Of both samples.")
 @output_folder
 @output_format
 @talkative

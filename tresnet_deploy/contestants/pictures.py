@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
 from collections.abc import Callable
 
 import numpy as np
 
 from tresnet_deploy.contracts import Array, Preprocess
-from tresnet_deploy.images import ImageSet, batches
+from tresnet_deploy.images import ImageSet, first_readable
 
 Pictures = Callable[[Preprocess, int], Array]
 
@@ -23,8 +22,7 @@ def pictures_of(images: ImageSet) -> Pictures:
 
     @functools.cache
     def pictures(preprocess: Preprocess, batch: int) -> Array:
-        some = dataclasses.replace(images, files=images.files[:batch])
-        array = next(batches(some, preprocess, batch)).array
+        array = first_readable(images, preprocess, batch)
         return array[np.arange(batch) % len(array)]  # (N, ...)
 
     return pictures

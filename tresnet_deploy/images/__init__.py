@@ -15,7 +15,7 @@ from tresnet_deploy.images.packaged import (
     sample_photos,
 )
 from tresnet_deploy.images.sets import ImageFile, ImageSet, counted, dataset_digest, sample
-from tresnet_deploy.images.stream import ImageBatch, Skipped, batches
+from tresnet_deploy.images.stream import ImageBatch, Skipped, batches, first_readable
 
 __all__ = [
     "INDEX_HEADING",
@@ -30,6 +30,7 @@ __all__ = [
     "default_images",
     "demo_checkpoint",
     "demo_images",
+    "first_readable",
     "of_files",
     "sample",
     "sample_photos",

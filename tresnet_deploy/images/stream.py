@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,7 +50,7 @@ def batches(
     strict: bool = False,
     progress: Progress = no_progress,
     what: str = "images",
-) -> Iterator[ImageBatch]:
+) -> Generator[ImageBatch]:
     """Give all images of ``image_set`` in order, ``size`` at a time, none of the batches empty.
 
     Threads decode the next images while the caller works on a batch, at most one batch ahead, so
@@ -85,6 +86,16 @@ def batches(
         raise ImageError(f"none of the {total} images is readable ({image_set.source}){first}")
     yield ImageBatch(files=tuple(files), array=np.stack(arrays), skipped=tuple(skipped))
     progress(total, total, what)
+
+
+def first_readable(image_set: ImageSet, preprocess: Preprocess, count: int) -> Array:
+    """Return the first ``count`` images that can be read, fewer where there are not as many.
+
+    Raises:
+        ImageError: none is readable.
+    """
+    with closing(batches(image_set, preprocess, count)) as found:
+        return next(found).array
 
 
 def _decoded(

@@ -125,6 +125,12 @@ def sigmoid(logits: Array) -> Floats:
     return np.asarray(0.5 * (1 + np.tanh(0.5 * _wide(logits))))
 
 
+def comparable_logits(scores: Array, activation: Activation) -> Floats:
+    """Return (N, C) logits to take errors of: softmax leaves them up to a constant an image."""
+    found = logits(scores, activation)
+    return found - found.mean(axis=1, keepdims=True) if activation == "softmax" else found
+
+
 def nothing(labels: Labels) -> float:
     """Return the score that says of an image that it does not show a class."""
     return 0.0 if labels.activation != "none" else -math.inf

@@ -20,7 +20,7 @@ import onnx_ir as ir
 from tresnet_deploy import graph_files
 from tresnet_deploy.artifacts import from_json, sha256_of
 from tresnet_deploy.blocks import piece
-from tresnet_deploy.calibration import Pictures, filled
+from tresnet_deploy.calibration import filled
 from tresnet_deploy.contracts import (
     Array,
     Artifact,
@@ -31,7 +31,7 @@ from tresnet_deploy.contracts import (
     no_progress,
 )
 from tresnet_deploy.errors import UsageError
-from tresnet_deploy.images import ImageSet
+from tresnet_deploy.images import ImageSet, first_readable
 from tresnet_deploy.int8_results import BlockLatency, LatencyTable
 from tresnet_deploy.registry import BACKENDS
 from tresnet_deploy.sensitivity import Forms
@@ -123,9 +123,8 @@ def measure(
 
 def _borders(forms: Forms, engine: Engine, images: ImageSet) -> Iterator[Array]:
     """Give what enters each segment, for the first images."""
-    few = dataclasses.replace(images, files=images.files[: engine.batch])
-    data = Pictures(images=few, preprocess=forms.artifact.preprocess)
-    array = filled(next(data.portions(engine.batch)).array, engine.batch)
+    array = first_readable(images, forms.artifact.preprocess, engine.batch)
+    array = filled(array, engine.batch)
     with opened(forms, ()) as chains:
         yield from (array, *through(chains.plain[:-1], array))
 

@@ -19,7 +19,7 @@ import numpy as np
 from tresnet_deploy import folders, scoring, trust
 from tresnet_deploy.contracts import Array, Artifact, FileDigest, Probe
 from tresnet_deploy.errors import GateError, RunError, UnavailableError, UsageError
-from tresnet_deploy.images import ImageSet, batches, default_images
+from tresnet_deploy.images import ImageSet, default_images, first_readable
 from tresnet_deploy.inspection import verdict_of
 from tresnet_deploy.packaging.bundle import label_lines, travelling
 from tresnet_deploy.packaging.config import (
@@ -170,8 +170,7 @@ def _proved(engine: Artifact, served: Artifact, serving: Serving, images: ImageS
     if engine.backend == "tensorrt" and not _plans_run_here():
         return f"{served.path.name} has the engine's bytes; it was not run, which takes its GPU"
     pictures = images or default_images(engine, "compare", None)
-    few = dataclasses.replace(pictures, files=pictures.files[:_IMAGES])
-    array = next(batches(few, engine.preprocess, _IMAGES)).array
+    array = first_readable(pictures, engine.preprocess, _IMAGES)
     largest = largest_batch(engine, serving)
     apart = _furthest(_answers(engine, array), _answers(served, array))
     if largest > 1:

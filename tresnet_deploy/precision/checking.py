@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
+from tresnet_deploy import metrics
 from tresnet_deploy.calibration import Data, doctor, filled
-from tresnet_deploy.contracts import Array, Batch, Session, run
+from tresnet_deploy.contracts import Array, Artifact, Batch, Precision, Session, run
 from tresnet_deploy.errors import QuantizeError
 from tresnet_deploy.images import counted
 
@@ -21,6 +22,13 @@ POOR_SNR_DB: Final = 10.0  # noise a third of the signal: agreement of top-1 is 
 SNR_SETTING: Final = "snr_db"
 """What sidecars of quantised graphs call how near they are to the float graph."""
 
+_OTHER_RANGES: Final = ("another --method, or more calibration images",)
+_WAYS_TO_NUMBERS: Final[Mapping[Precision, tuple[str, ...]]] = {
+    "fp16": ("--precision bf16, which has the range of FP32",),
+    "bf16": (),
+    "int8": _OTHER_RANGES,
+    "fp8": _OTHER_RANGES,
+}
 _IMAGES: Final = 4  # enough to see a broken graph; accuracy is what compare and evaluate measure
 
 _log = logging.getLogger(__name__)
@@ -42,10 +50,11 @@ class Nearness:
         )
 
 
-def compare(reference: Session, candidate: Session, data: Data, batch: Batch | None) -> Nearness:
+def compare(reference: Session, candidate: Session, data: Data, made: Artifact) -> Nearness:
     """Return how near ``candidate`` is to ``reference``; both are closed afterwards.
 
-    A poor result is logged as a warning: gates on accuracy belong to compare.
+    ``made`` describes the candidate, and with it what the outputs of both mean. A poor result is
+    logged as a warning: gates on accuracy belong to compare.
 
     Raises:
         QuantizeError: outputs are not finite, the float graph's or the candidate's.
@@ -53,22 +62,23 @@ def compare(reference: Session, candidate: Session, data: Data, batch: Batch | N
     with ExitStack() as stack:
         for session in (reference, candidate):
             stack.enter_context(closing(session))
-        pairs = list(_outputs(reference, candidate, data, batch))
-    wanted = np.concatenate([pair[0] for pair in pairs]).astype(np.float64)
-    found = np.concatenate([pair[1] for pair in pairs]).astype(np.float64)
+        pairs = list(_outputs(reference, candidate, data, made.batch))
+    activation = made.labels.activation
+    wanted = np.concatenate([pair[0] for pair in pairs])
+    found = np.concatenate([pair[1] for pair in pairs])
     if not np.isfinite(wanted).all():
         raise doctor.no_numbers()
     if not np.isfinite(found).all():
         raise QuantizeError(
             "the converted graph gives NaN or infinity where the float graph does not",
-            hints=("--precision bf16, which has the range of FP32",),
+            hints=_WAYS_TO_NUMBERS[made.precision],
         )
-    noise = float(np.square(found - wanted).sum())
-    signal = float(np.square(wanted).sum())
+    snr_db = metrics.snr_db(*(metrics.comparable_logits(s, activation) for s in (wanted, found)))
+    same = metrics.decisions(found, activation) == metrics.decisions(wanted, activation)
     nearness = Nearness(
         images=len(wanted),
-        snr_db=10 * math.log10(signal / noise) if signal and noise else math.inf,
-        top1_agreement=float((found.argmax(1) == wanted.argmax(1)).mean()),
+        snr_db=math.inf if snr_db is None else snr_db,
+        top1_agreement=float(same.mean()),
     )
     if nearness.snr_db < POOR_SNR_DB:
         _log.warning(

@@ -6,20 +6,31 @@
 A file appears only when a runtime has run it beside the FP32 graph on a few images.
 """
 
-from tresnet_deploy.quantize.drawing import digests
+from tresnet_deploy.quantize.drawing import digests, drawn
 from tresnet_deploy.quantize.graphs import OpenSession
 from tresnet_deploy.quantize.half import Half, convert
-from tresnet_deploy.quantize.int8 import quantize
-from tresnet_deploy.quantize.options import AUTO, DEFAULT_SAMPLES, QuantizeOptions, Recipe
+from tresnet_deploy.quantize.int8 import quantize, require_quantisable
+from tresnet_deploy.quantize.options import (
+    AUTO,
+    DEFAULT_SAMPLES,
+    PADDED,
+    SKIPPED,
+    QuantizeOptions,
+    Recipe,
+)
 
 __all__ = [
     "AUTO",
     "DEFAULT_SAMPLES",
+    "PADDED",
+    "SKIPPED",
     "Half",
     "OpenSession",
     "QuantizeOptions",
     "Recipe",
     "convert",
     "digests",
+    "drawn",
     "quantize",
+    "require_quantisable",
 ]

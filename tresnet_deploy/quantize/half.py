@@ -34,6 +34,7 @@ def convert(
     *,
     precision: Half,
     images: ImageSet | None = None,
+    strict: bool = False,
     overwrite: bool = False,
 ) -> Artifact:
     """Write the FP32 ONNX ``artifact`` typed in half ``precision`` to ``target`` and return it.
@@ -45,6 +46,7 @@ def convert(
 
     Raises:
         UsageError: the graph is not FP32, or ``target`` exists.
+        ImageError: no image is readable, or one is not and ``strict`` is True.
         UnavailableError: ONNX Runtime is missing, or the folder cannot be written.
         QuantizeError: the outputs are NaN or infinite.
     """
@@ -54,6 +56,7 @@ def convert(
         data = Pictures(
             images=sample(images or sample_photos(), _MEASURED, seed=0),
             preprocess=artifact.preprocess,
+            strict=strict,
         )
         half = model.clone()
         settings = _type_layers(half, precision, artifact, data)
@@ -65,7 +68,7 @@ def convert(
             verified = "types checked; not run, as no runtime here computes bf16"
         else:
             reference = runtime_session(model, ())
-            verified = str(checking.compare(reference, candidate, data, artifact.batch))
+            verified = str(checking.compare(reference, candidate, data, done))
         return staging.finish(dataclasses.replace(done, verified=verified))
 
 

@@ -92,6 +92,16 @@ def quantize(
         return done
 
 
+def require_quantisable(artifact: Artifact, options: QuantizeOptions) -> None:
+    """Refuse what :func:`quantize` would refuse of a graph before it calibrates.
+
+    Raises:
+        UsageError: the graph is not FP32, or an option contradicts it.
+    """
+    require_fp32(artifact, "a calibrated graph")
+    require_layers(float_graph(artifact).graph, options)
+
+
 def _made(job: Job, sets: Drawn | None) -> tuple[Made, Trials | None]:
     if sets is not None and sets.held_out is not None:
         made, trials = auto.choose(job, sets.held_out)
@@ -121,7 +131,7 @@ def _saved(job: Job, made: Made, staging: artifacts.Staging, precision: Coded) -
         job.open_session(job.model, ()),
         job.open_session(made.model, ()),
         job.data,
-        job.artifact.batch,
+        done,
     )
     measured = {checking.SNR_SETTING: round(found.snr_db, 1)} if math.isfinite(found.snr_db) else {}
     settings = {**done.settings, **measured}

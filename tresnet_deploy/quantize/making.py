@@ -32,7 +32,7 @@ from tresnet_deploy.precision.grids import Grid
 from tresnet_deploy.precision.pairs import insert
 from tresnet_deploy.precision.placement import observed, place
 from tresnet_deploy.quantize.graphs import OpenSession
-from tresnet_deploy.quantize.options import QuantizeOptions, Recipe
+from tresnet_deploy.quantize.options import PADDED, SKIPPED, QuantizeOptions, Recipe
 from tresnet_deploy.quantize.weight_rounding import Reconstruction, reconstruct
 
 _INLINE: Final = "inline-operators"
@@ -152,6 +152,7 @@ def make(job: Job, graph: Prepared, table: CalibrationTable, recipe: Recipe) -> 
     settings = _settings(options, recipe, table) | _improve(job, reference, quantized, recipe)
     settings[f"{job.grid.name}_layers"] = len(placement.layers)
     settings[f"{job.grid.name}_activations"] = len(placement.activations)
+    settings[PADDED] = padded
     if padded:
         settings["pad_channels"] = True
     return Made(model=quantized, recipe=recipe, table=table, settings=settings)
@@ -225,6 +226,7 @@ def _settings(
         "chosen_by": options.method if options.method != recipe.method else "request",
         "calibration_images": table.images,
         "calibration_sha256": table.dataset_sha256,
+        SKIPPED: len(table.skipped),
         "seed": options.seed,
         "exclude": " ".join(options.exclude),
         "quantize_all": options.quantize_all,

@@ -16,6 +16,10 @@ from tresnet_deploy.registry import OBSERVERS
 DEFAULT_SAMPLES: Final = 128
 AUTO: Final = "auto"
 """Measures recipes on images that were not calibrated on, and takes the best."""
+PADDED: Final = "pad_int8"
+"""The setting that says whether quantising rounded channel counts up; an export may have before."""
+SKIPPED: Final = "calibration_skipped"
+"""The setting that says how many images could not be read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

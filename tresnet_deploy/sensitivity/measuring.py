@@ -106,9 +106,7 @@ def _report(
     activation = forms.artifact.labels.activation
 
     def logits(parts: list[Array]) -> Array:
-        found = metrics.logits(np.concatenate(parts), activation)
-        # A softmax leaves the logits up to a constant for each image.
-        return found - found.mean(axis=1, keepdims=True) if activation == "softmax" else found
+        return metrics.comparable_logits(np.concatenate(parts), activation)
 
     plain, int8 = logits(scores.plain), logits(scores.int8)
     if not np.isfinite(plain).all():
