@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from tresnet_deploy.backends import pytorch as backend
-from tresnet_deploy.contracts import Artifact, Batch, TensorSpec, run
+from tresnet_deploy.contracts import Artifact, Batch, Preprocess, TensorSpec, run
 from tresnet_deploy.errors import ArtifactError, RunError, UsageError
 
 from .conftest import Images
@@ -62,3 +62,10 @@ def test_sides_that_a_graph_leaves_open_stay_open() -> None:
     spec = TensorSpec(name="images", dtype="float32", shape=("batch", 3, "height", "width"))
     axes = backend._dynamic_axes(spec, Batch(min=2, opt=2, max=2))
     assert set(axes) == {2, 3}
+
+
+@pytest.mark.parametrize(("least", "traced"), [(1, 2), (4, 4)])
+def test_a_range_is_traced_with_a_batch_within_it(least: int, traced: int) -> None:
+    preprocess = Preprocess(height_px=64, width_px=64)
+    example = backend._example(INPUTS[0], preprocess, Batch(min=least, opt=8, max=16))
+    assert example.shape == (traced, 3, 64, 64)
