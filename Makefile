@@ -5,8 +5,9 @@ BIN     = $(VENV)/bin
 STAMP   = $(VENV)/.installed
 ABN     = $(VENV)/.abn-tried
 GPU     = .venv-gpu
-# A worker for each of two cores; a file stays with one, so that its fixtures are made once.
-PARALLEL = -n 2 --dist loadfile
+# A worker for each of two cores, of one thread, as the threads of two would wait for one another by
+# spinning; a file stays with one worker, so that its fixtures are made once.
+PYTEST   = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 .PHONY: setup abn demo test test-fast test-gpu test-engines accuracy lint types bench clean
 
@@ -36,10 +37,10 @@ demo: $(STAMP)  ## checkpoint to INT8 engine with proof and a report, in demo/
 	$(BIN)/tresnet-deploy deploy --demo --output demo --overwrite
 
 test: $(STAMP) $(ABN) lint types
-	$(BIN)/python -m pytest -q $(PARALLEL)
+	$(PYTEST)
 
 test-fast: $(STAMP)
-	$(BIN)/python -m pytest -q $(PARALLEL) -m "not slow"
+	$(PYTEST) -m "not slow"
 
 test-gpu:  ## on a machine with an NVIDIA GPU: all that needs one; fails without, prints a table
 	@command -v nvidia-smi >/dev/null || { echo "test-gpu: no NVIDIA driver here: there is no nvidia-smi"; exit 1; }
