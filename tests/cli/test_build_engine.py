@@ -85,6 +85,7 @@ def test_without_an_onnx_file_the_error_says_how_to_get_one(
             "openvino has no option 'speed'; it has: inference_precision, overflow_safe, threads",
         ),
         (("-O", "threads=-1"), "an option of the backend openvino does not fit"),
+        (("-O", "threads=99999999999"), "an option of the backend openvino does not fit"),
         (("-O", "inference_precision=f8"), "an option of the backend openvino does not fit"),
         (("--batch", "4:2:1"), "must rise from 1 or more"),
         (

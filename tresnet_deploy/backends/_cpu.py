@@ -9,7 +9,7 @@ import msgspec
 
 from tresnet_deploy.environment import usable_cpus
 
-Threads = Annotated[int, msgspec.Meta(ge=0)]
+Threads = Annotated[int, msgspec.Meta(ge=0, le=4096)]  # more than any machine has cores
 """A number of threads; 0 means :func:`available_cores`."""
 
 _TOPOLOGY: Final = Path("/sys/devices/system/cpu")
