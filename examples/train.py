@@ -179,6 +179,8 @@ def train(model: TResNet, split: Split, recipe: Recipe, *, max_steps: int | None
         nesterov=True,
     )
     steps = (recipe.small_epochs + recipe.epochs) * (len(split) // recipe.batch)
+    if not steps:
+        raise SystemExit(f"{len(split)} images do not fill a batch of {recipe.batch}: give --batch")
     steps = min(steps, max_steps or steps)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, recipe.learning_rate, total_steps=steps + 1, pct_start=recipe.warm_up

@@ -1,5 +1,6 @@
 """What a TResNet is, in numbers: this file is about the types that describe one, without torch."""
 
+import math
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -24,10 +25,19 @@ LAST_STAGE_SCALE: Final = 8
 ATTENTION_HEADS: Final = 8
 """Of the ML-Decoder repository; the shapes in a checkpoint do not tell it."""
 
+_WIDEST_PX: Final = 1 << 16  # a network of this side would need terabytes
 _ML_DECODER_GROUPS: Final = 100  # default of the ML-Decoder repository
 _ML_DECODER_EMBEDDING: Final = 768  # default of the ML-Decoder repository
 _ML_DECODER_HIDDEN: Final = 2048  # feed-forward width in the ML-Decoder repository
 _ASL_BOTTLENECK: Final = 512  # embedding of the ASL repository's Open Images head
+
+
+def finite(*numbers: float) -> bool:
+    """Whether all of `numbers` are such floats; JSON knows integers that are none."""
+    try:
+        return all(map(math.isfinite, numbers))
+    except OverflowError:
+        return False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +55,15 @@ class InputRule:
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     interpolation: str = "bilinear"
 
+    def __post_init__(self) -> None:
+        """Refuse numbers that no image can be prepared by."""
+        colours = finite(*self.mean, *self.std) and min(self.std) > 0
+        if not colours or not 1 <= self.image_px <= _WIDEST_PX:
+            raise ArchitectureError(
+                f"images cannot be prepared by image_px {self.image_px}, mean {self.mean} and std "
+                f"{self.std}"
+            )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slopes:
@@ -52,6 +71,11 @@ class Slopes:
 
     stem: float = 1e-2
     block: float = 1e-3
+
+    def __post_init__(self) -> None:
+        """Refuse slopes that are no numbers."""
+        if not finite(self.stem, self.block):
+            raise ArchitectureError(f"slopes must be finite, not {self.stem} and {self.block}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

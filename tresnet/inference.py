@@ -11,7 +11,7 @@ from .architecture import SPACE_TO_DEPTH_BLOCK, Architecture, Family, Head
 from .errors import ArchitectureError, CheckpointMismatchError
 
 _STAGES: Final = 4
-_BLOCK_KEY: Final = re.compile(r"layer([1-4])\.([0-9]+)\.")
+_BLOCK_KEY: Final = re.compile(r"layer([1-4])\.([0-9]{1,9})\.")
 
 Shapes = Mapping[str, tuple[int, ...]]
 

@@ -11,6 +11,7 @@ from typing import Final, Literal, cast
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _NormBase
 
 from .architecture import SPACE_TO_DEPTH_BLOCK
 from .errors import ArchitectureError, MissingPackageError
@@ -113,7 +114,7 @@ class FastGlobalAvgPool2d(nn.Module):
         return x.mean((2, 3))
 
 
-class ActivatedNorm(nn.BatchNorm2d):
+class ActivatedNorm(_NormBase):
     """BatchNorm and leaky ReLU as one layer: `leaky((x - mean) / sqrt(var + eps) * gamma + bias)`.
 
     With `gammas="absolute"` gamma is |weight| + eps, as InPlace-ABN computes it, and the stored
@@ -123,6 +124,9 @@ class ActivatedNorm(nn.BatchNorm2d):
     In training an absolute norm runs `operator` (InPlace-ABN) when given: it writes its output over
     its input and saves only that, so the convolution's output need not be kept for the backward
     pass. In evaluation all forms are ordinary torch operators, which export and take float16.
+
+    It is no `nn.BatchNorm2d`, as InPlace-ABN is none: `nn.SyncBatchNorm.convert_sync_batchnorm`
+    would put a norm in its place that has neither slope nor absolute gammas.
     """
 
     def __init__(
@@ -156,7 +160,7 @@ class ActivatedNorm(nn.BatchNorm2d):
         # Not abs(): its gradient at 0 is 0, and every residual branch starts with gamma 0.
         return torch.where(weight < 0, -weight, weight) + self.eps
 
-    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (BatchNorm2d's own parameter name)
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002  (BatchNorm2d's name for it)
         """The normalised, activated map; in training `input` may be overwritten."""
         if self.operator is not None and self.training:
             return self._forward_in_place(input, self.operator)

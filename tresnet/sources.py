@@ -4,11 +4,12 @@ Weights do not say how steep their leaky ReLUs are, nor how images were prepared
 by what the shapes do tell, and every answer comes with its reason, so that a user can disagree.
 """
 
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from .architecture import Architecture, HeadKind, InputRule, Slopes
+from .architecture import Architecture, HeadKind, InputRule, Slopes, finite
 from .errors import CheckpointFileError
 from .layouts import Layout
 
@@ -108,7 +109,7 @@ def hub_input_rule(config: Mapping[str, object], weights: Path) -> InputRule | N
     mean = _numbers(settings.get("mean", (0, 0, 0)), where + "mean")
     std = _numbers(settings.get("std", (1, 1, 1)), where + "std")
     (crop_pct,) = _numbers([settings.get("crop_pct", 1)], where + "crop_pct", count=1)
-    if not (0 < crop_pct <= 1 and min(std) > 0 and height >= 1):
+    if not (0 < crop_pct <= 1 and min(std) > 0 and height >= 1 and finite(height, *mean, *std)):
         raise CheckpointFileError(f"{where}crop_pct {crop_pct}, std {std} or input_size is absurd")
     return InputRule(
         image_px=int(height),
@@ -133,4 +134,6 @@ def _numbers(value: object, where: str, *, count: int = _COLOURS) -> tuple[float
     numbers = value if isinstance(value, list | tuple) else ()
     if len(numbers) != count or not all(isinstance(number, int | float) for number in numbers):
         raise CheckpointFileError(f"{where} must be {count} number(s), not {value!r}")
+    if not all(isinstance(number, float) or abs(number) <= sys.maxsize for number in numbers):
+        raise CheckpointFileError(f"{where} has an absurd number: {value!r}")
     return tuple(float(number) for number in numbers)

@@ -27,6 +27,7 @@ __all__ = [
     "find",
 ]
 
+_WIDEST: Final = 64  # times the width: thousands of times the weights
 _SCALED_NAME: Final = re.compile(r"(.+)_x([0-9]+(?:\.[0-9]+)?)")
 _WIDTH_STEP: Final = 8  # family v2 rounds scaled widths to multiples of 8 (TResNet repository)
 
@@ -69,12 +70,9 @@ class Variant:
     gmacs: float
 
     def scaled(self, width_factor: float) -> "Variant":
-        """This variant with every width multiplied; no weights, and counts unknown (0).
-
-        Family v2 rounds to multiples of 8, as the TResNet repository does.
-        """
-        if width_factor <= 0:
-            raise ArchitectureError(f"width_factor must be positive, not {width_factor}")
+        """This variant with every width multiplied; no weights, and counts unknown (0)."""
+        if not 0 < width_factor <= _WIDEST:
+            raise ArchitectureError(f"width_factor must be in (0, {_WIDEST}], not {width_factor:g}")
         if width_factor == 1:
             return self
         width = int(self.width * width_factor)

@@ -4,6 +4,7 @@ Training scripts put it under "model", "state_dict" or "ema", beside class names
 state, and prefix its keys with the module that held the network ("module.", "backbone.0.body.").
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
@@ -15,6 +16,7 @@ from .layouts import STEM_KEYS, Layout
 
 _MAX_DEPTH: Final = 3  # {"checkpoint": {"model": {...}}} is the deepest nesting seen
 _SHOWN_KEYS: Final = 6
+_AVERAGE: Final = re.compile(r"(?<![a-z])ema(?![a-z])")  # and not in "semantic"
 _CLASS_NAMES_KEY: Final = "idx_to_class"  # ASL, ML_Decoder, CSL
 
 Mapped = Mapping[str, object]
@@ -25,7 +27,7 @@ class StateDict:
     """A TResNet's tensors with the prefix removed, and where they were found.
 
     `wrapper` is the path of keys that led there ("model", "state_dict_ema"), or "flat"; `ignored`
-    are entries beside the tensors that are none.
+    are entries beside the tensors that are none, and the stems of other networks among them.
     """
 
     tensors: Mapping[str, Tensor]
@@ -52,13 +54,14 @@ def find_state_dict(content: Mapped, *, averaged: bool = True) -> StateDict:
     path, state, stem = _choose(found, averaged=averaged)
     key, layout = next((key, layout) for key, layout in STEM_KEYS.items() if stem.endswith(key))
     prefix = stem.removesuffix(key)
+    others = [each for _, mapping, each in found if mapping is state and each != stem]
     tensors: dict[str, Tensor] = {}
-    ignored: list[str] = []
+    ignored: list[str] = others.copy()
     for name, value in state.items():
-        if isinstance(value, Tensor):
-            tensors[str(name).removeprefix(prefix)] = value
-        else:
+        if not isinstance(value, Tensor):
             ignored.append(str(name))
+        elif not others or _owner(str(name), [prefix, *map(_prefix, others)]) == prefix:
+            tensors[str(name).removeprefix(prefix)] = value
     return StateDict(
         tensors=tensors,
         layout=layout,
@@ -81,6 +84,15 @@ def _candidates(content: Mapped, path: tuple[str, ...]) -> Iterator[_Candidate]:
             yield path, content, str(key)
 
 
+def _prefix(stem: str) -> str:
+    return stem.removesuffix(next(key for key in STEM_KEYS if stem.endswith(key)))
+
+
+def _owner(name: str, prefixes: list[str]) -> str | None:
+    """The prefix of the network that `name` belongs to: the longest that it begins with."""
+    return max((each for each in prefixes if name.startswith(each)), key=len, default=None)
+
+
 def _is_stem(key: str) -> bool:
     return any(key == stem or key.endswith(f".{stem}") for stem in STEM_KEYS)
 
@@ -101,7 +113,7 @@ def _choose(found: list[_Candidate], *, averaged: bool) -> _Candidate:
 
 def _is_average(candidate: _Candidate) -> bool:
     path, _, stem = candidate
-    return any("ema" in name.lower() for name in (*path, stem))
+    return any(_AVERAGE.search(name.lower()) for name in (*path, stem))
 
 
 def _no_stem(content: Mapped) -> str:

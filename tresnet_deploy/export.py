@@ -45,6 +45,7 @@ NEWEST_OPSET: Final = 23  # the newest that torch 2.13's translations were writt
 _CHECKED_BATCHES: Final = (1, 3)
 _SIDE_STEP_PX: Final = 32  # the second size of a dynamic graph: one more pixel of the last map
 _STEPS: Final = 4
+_COLOURS: Final = 3
 _WHAT: Final = "export"
 _TOOLS: Final = ("torch", "onnx", "onnxscript")
 
@@ -157,6 +158,12 @@ def export(
         UnavailableError: the folder cannot be written.
         ExportError: torch refused, or the graph computes something else; nothing is left behind.
     """
+    colours = checkpoint.architecture.in_channels
+    if colours != _COLOURS:
+        raise UsageError(
+            f"the network reads images of {colours} channels, and those here are RGB",
+            hints=("a checkpoint for RGB images",),
+        )
     preprocess = preprocess_for(checkpoint.input_rule, options)
     labels = labels_for(checkpoint, options)
     inputs = _check_inputs(images, preprocess, options)

@@ -119,23 +119,22 @@ def artifact_of(path: Path) -> Artifact:
     if artifacts.sidecar_of(path).is_file():
         return artifacts.read(path)
     proto = _parse(path)
-    fields = {
-        entry.key.removeprefix(PREFIX): entry.value
-        for entry in proto.metadata_props
-        if entry.key.startswith(PREFIX)
-    }
-    if not fields:
-        maker = " ".join((proto.producer_name, proto.producer_version)).strip() or "an unknown tool"
-        raise ArtifactError(
-            f"{path} was made by {maker}, not by tresnet-deploy: it does not say how images must "
-            "be prepared for it",
-            hints=(_REMAKE,),
-        )
     try:
-        found = {name: msgspec.json.decode(text) for name, text in fields.items()}
+        maker = " ".join((proto.producer_name, proto.producer_version)).strip() or "an unknown tool"
+        found = {
+            entry.key.removeprefix(PREFIX): msgspec.json.decode(entry.value)
+            for entry in proto.metadata_props
+            if entry.key.startswith(PREFIX)
+        }
+        if not found:
+            raise ArtifactError(
+                f"{path} was made by {maker}, not by tresnet-deploy: it does not say how images "
+                "must be prepared for it",
+                hints=(_REMAKE,),
+            )
         found |= {"path": str(path), "sha256": artifacts.sha256_of(path)}
         artifact = msgspec.convert(found, Artifact, dec_hook=lambda kind, raw: kind(raw))
-    except msgspec.MsgspecError as error:
+    except (TypeError, UnicodeDecodeError, msgspec.MsgspecError) as error:  # protobuf gives bytes
         raise ArtifactError(
             f"the tresnet-deploy metadata in {path} cannot be read: {error}", hints=(_REMAKE,)
         ) from error
@@ -245,14 +244,21 @@ def _check_external(tensor: ir.ExternalTensor, path: Path) -> None:
     location = str(tensor.location)
     anchored = PurePosixPath(location).is_absolute() or PureWindowsPath(location).anchor
     folder = path.resolve().parent
-    file = (path.parent / location).resolve()
+    try:
+        file = (path.parent / location).resolve()
+        missing = not file.is_file()
+    except (OSError, RuntimeError, ValueError) as error:  # too long, a loop of links, a null byte
+        raise ArtifactError(
+            f"{path} keeps the weight {tensor.name!r} in a file of no possible name: {error}",
+            hints=(_REMAKE,),
+        ) from error
     if anchored or ".." in PureWindowsPath(location).parts or not file.is_relative_to(folder):
         raise ArtifactError(
             f"{path} keeps the weight {tensor.name!r} in {location!r}, outside its own folder: "
             "refused, since reading it could leak another file",
             hints=("save the model again as one file, from a source that you trust",),
         )
-    if not file.is_file():
+    if missing:
         raise ArtifactError(
             f"{path} keeps weights in {location!r}, which does not lie beside it",
             hints=(f"copy {location} along with the model",),

@@ -7,6 +7,7 @@ Pillow's with antialiasing, so that accuracies published with timm and MIIL's co
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import math
 import struct
@@ -21,7 +22,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from tresnet.architecture import MIN_IMAGE_PX, SPACE_TO_DEPTH_BLOCK, InputRule
 from tresnet_deploy.contracts import Array, Layout, Preprocess
-from tresnet_deploy.errors import ImageError, UsageError
+from tresnet_deploy.errors import ImageError, UnavailableError, UsageError
 
 Interpolation = Literal["nearest", "bilinear", "bicubic", "lanczos"]
 
@@ -40,6 +41,7 @@ _MAX_16_BIT = 65535
 _16_TO_8_BIT = 257  # 65535 / 255
 _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 # What Pillow's decoders were seen to raise for broken files, beside OSError.
+_OF_THE_MACHINE = (errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # the image may be whole
 _BROKEN = (
     OSError,
     SyntaxError,
@@ -156,6 +158,10 @@ def _explained(path: Path) -> Iterator[None]:
         reason = "is empty" if empty else f"is no image of these formats: {', '.join(FORMATS)}"
         raise ImageError(f"{path} {reason}") from error
     except _BROKEN as error:
+        if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
+            raise UnavailableError(
+                f"{path} cannot be opened: {error.strerror}", hints=("ulimit -n 4096",)
+            ) from error
         cause = error.strerror if isinstance(error, OSError) else None
         raise ImageError(f"{path} cannot be decoded: {cause or error}") from error
 

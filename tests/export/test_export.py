@@ -231,6 +231,21 @@ def test_one_output_cannot_choose_among_classes(
         labels_for(one_output(checkpoint), ExportOptions(**options))
 
 
+def test_a_network_for_other_colours_is_refused_before_it_is_traced(
+    checkpoint: Checkpoint, photos: ImageSet, tmp_path: Path
+) -> None:
+    grey = dataclasses.replace(checkpoint.architecture, in_channels=1)
+    checkpoint = dataclasses.replace(checkpoint, architecture=grey)
+    with pytest.raises(UsageError, match="reads images of 1 channels, and those here are RGB"):
+        export(
+            checkpoint,
+            tmp_path / "grey.onnx",
+            source=SOURCE,
+            options=ExportOptions(),
+            images=photos,
+        )
+
+
 def test_class_names_come_from_the_checkpoint(checkpoint: Checkpoint) -> None:
     names = ("ant", "bee", "cat", "dog", "eel")
     named = dataclasses.replace(checkpoint, class_names=names)

@@ -197,6 +197,14 @@ def test_a_link_that_leads_out_of_the_folder_is_refused(path: Path) -> None:
         graph_files.load(path)
 
 
+@pytest.mark.parametrize("location", ["a\0b", 300 * "a", "loop"])
+def test_weights_in_a_file_that_cannot_be_are_refused(path: Path, location: str) -> None:
+    (path.parent / "loop").symlink_to(path.parent / "loop")
+    with_external_weight(path, location)
+    with pytest.raises(ArtifactError, match=r"no possible name|does not lie beside it"):
+        graph_files.load(path)
+
+
 def test_missing_external_weights_name_the_file_to_copy(path: Path) -> None:
     with_external_weight(path, "w.bin")
     with pytest.raises(ArtifactError, match="does not lie beside it") as caught:
@@ -295,6 +303,21 @@ def test_damaged_metadata_is_refused(path: Path, artifact: Artifact) -> None:
     model.metadata_props["tresnet_deploy.labels"] = "{"
     graph_files.save(model, path)
     with pytest.raises(ArtifactError, match=r"metadata in .* cannot be read"):
+        graph_files.artifact_of(path)
+
+
+@pytest.mark.parametrize("where", ["key", "value", "producer_name"])
+def test_metadata_that_is_no_text_is_refused(path: Path, artifact: Artifact, where: str) -> None:
+    model = ir.from_proto(proto())
+    graph_files.embed(model, artifact)
+    graph_files.save(model, path)
+    word = {"key": b"tresnet_deploy.labels", "value": b'"fp32"', "producer_name": b"somebody"}[
+        where
+    ]
+    data = path.read_bytes()
+    assert word in data
+    path.write_bytes(data.replace(word, b"\xff" + word[1:]))
+    with pytest.raises(ArtifactError, match="cannot be read"):
         graph_files.artifact_of(path)
 
 

@@ -74,6 +74,27 @@ def test_the_file_is_found_where_coco_has_it(make_folder: MakeFolder) -> None:
     assert labels(scan(root / "train2017", classes=3)) == [None]
 
 
+def test_a_linked_folder_has_the_file_beside_the_link_or_beside_what_it_leads_to(
+    make_folder: MakeFolder, tmp_path: Path
+) -> None:
+    root = make_folder("val2017/a.png", "val2017/b.png")
+    for beside, name in ((tmp_path / "data", "val"), (root, "val2017")):
+        (beside / "annotations").mkdir(parents=True)
+        table = beside / "annotations" / f"instances_{name}.json"
+        table.write_text(coco())
+        (tmp_path / "data" / "val").unlink(missing_ok=True)
+        (tmp_path / "data" / "val").symlink_to(root / "val2017")
+        assert labels(scan(tmp_path / "data" / "val", classes=3)) == [(0, 2), ()]
+        table.unlink()
+
+
+def test_two_images_of_one_bare_name_are_an_error(make_folder: MakeFolder) -> None:
+    folder = make_folder("x/a.png", "y/a.png")
+    (folder / "instances_val.json").write_text(coco())
+    with pytest.raises(ImageError, match=r"one entry for x/a\.png and y/a\.png"):
+        scan(folder, classes=3)
+
+
 def test_own_labels_come_before_the_file_beside_the_folder(make_folder: MakeFolder) -> None:
     root = make_folder("val/a.png")
     (root / "annotations").mkdir()

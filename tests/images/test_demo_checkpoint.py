@@ -10,6 +10,7 @@ import torch
 from safetensors import safe_open
 
 import tresnet
+from tresnet.layers import ActivatedNorm
 from tresnet_deploy.images import batches, demo_checkpoint, demo_images
 from tresnet_deploy.images.packaged import DEMO_CLASSES
 from tresnet_deploy.preprocess import from_rule
@@ -52,7 +53,7 @@ def test_it_is_in_miils_layout_with_raw_gammas_of_both_signs(
     assert checkpoint.layout == "miil"
     assert checkpoint.gammas == "absolute"
     gammas = torch.cat(
-        [m.weight for m in checkpoint.model.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+        [m.weight for m in checkpoint.model.modules() if isinstance(m, ActivatedNorm)]
     )
     assert 0.2 < float((gammas < 0).float().mean()) < 0.8
 

@@ -100,7 +100,7 @@ def test_an_image_that_the_table_leaves_out_is_an_error(make_folder: MakeFolder)
         scan(folder, class_names=CLASSES)
 
 
-@pytest.mark.parametrize("cell", ["yeti", "3", "-1", "²"])
+@pytest.mark.parametrize("cell", ["yeti", "3", "-1", "²", 5000 * "1"])
 def test_an_unknown_class_is_an_error(make_folder: MakeFolder, cell: str) -> None:
     folder = make_folder("a.png")
     (folder / "labels.csv").write_text(f"a.png,cat,{cell}\n", "utf-8")

@@ -1,6 +1,7 @@
 """Which files of a folder are images, and what their places say about them."""
 
 import os
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 
@@ -92,6 +93,22 @@ def test_an_index_beyond_the_classes_is_an_error(make_folder: MakeFolder) -> Non
         scan(make_folder("0/1.png", "12/1.png"), classes=10)
 
 
+def test_a_name_is_known_though_another_differs_from_it_in_case_alone(
+    make_folder: MakeFolder,
+) -> None:
+    folder = make_folder("cardigan/a.png", "dog/a.png")
+    found = scan(folder, class_names=("Cardigan", "cardigan", "dog"), classes=3)
+    assert [file.labels for file in found.files] == [(1,), (2,)]
+    with pytest.raises(ImageError, match="CARDIGAN is none of"):
+        scan(make_folder("CARDIGAN/a.png"), class_names=("Cardigan", "cardigan", "dog"), classes=3)
+
+
+def test_accents_may_be_written_either_way(make_folder: MakeFolder) -> None:
+    apart, together = (unicodedata.normalize(form, "pâté") for form in ("NFD", "NFC"))
+    found = scan(make_folder(f"{apart}/a.png"), class_names=("dog", together), classes=2)
+    assert [file.labels for file in found.files] == [(1,)]
+
+
 def test_a_name_that_two_classes_share_is_no_name(make_folder: MakeFolder) -> None:
     with pytest.raises(ImageError, match="crane is none of the model's 3 classes"):
         scan(make_folder("crane/1.png"), class_names=("crane", "bird", "crane"))
@@ -161,6 +178,11 @@ def test_a_link_to_a_folder_elsewhere_is_followed(make_folder: MakeFolder, tmp_p
     (tmp_path / "view").mkdir()
     (tmp_path / "view" / "cat").symlink_to(folder / "cat")
     assert names(tmp_path / "view") == ["cat/1.png"]
+
+
+def test_folders_that_are_named_need_no_labels_in_order(make_folder: MakeFolder) -> None:
+    folder = make_folder("a.png", "sub/b.png")
+    assert [file.path.name for file in of_files([folder]).files] == ["a.png", "b.png"]
 
 
 def test_named_files_and_folders_are_taken_in_the_order_named(make_folder: MakeFolder) -> None:

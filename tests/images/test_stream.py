@@ -1,5 +1,8 @@
 """Batches stream: in order, none empty, memory bounded, with reasons for what is skipped."""
 
+import errno
+import os
+import resource
 import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +12,7 @@ import pytest
 from PIL import Image
 
 from tresnet_deploy.contracts import Preprocess
-from tresnet_deploy.errors import ImageError, UsageError
+from tresnet_deploy.errors import ImageError, UnavailableError, UsageError
 from tresnet_deploy.images import batches, first_readable, scan
 from tresnet_deploy.preprocess import apply, decode
 
@@ -133,6 +136,30 @@ def test_only_a_batch_ahead_is_opened(
     next(stream)
     assert len(opened) <= 5 + 5 + 2
     stream.close()
+
+
+def test_a_large_batch_holds_few_files_open(make_folder: MakeFolder) -> None:
+    found = scan(make_folder(*numbered(90)))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    open_now = len(list(Path("/proc/self/fd").iterdir()))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (open_now + 50, hard))
+    try:
+        (batch,) = batches(found, SMALL, 90)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert len(batch.files) == 90
+
+
+def test_too_many_open_files_are_no_fault_of_an_image(
+    make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> Image.Image:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    found = scan(make_folder(*numbered(2)))
+    monkeypatch.setattr(Image, "open", full)
+    with pytest.raises(UnavailableError, match="cannot be opened: Too many open files"):
+        next(batches(found, SMALL, 2))
 
 
 def test_memory_does_not_grow_with_the_number_of_images(make_folder: MakeFolder) -> None:

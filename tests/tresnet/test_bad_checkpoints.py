@@ -341,6 +341,8 @@ def test_a_wrong_number_of_class_names_is_refused(state: State) -> None:
         ('{"input_size": [3, 224]}', r"input_size must be 3 number\(s\), not \[3, 224\]"),
         ('{"input_size": [3, 224, 192]}', "224 x 192 is not square"),
         ('{"input_size": [3, 224, 224], "std": [0, 0, 0]}', "is absurd"),
+        ('{"input_size": [3, 1e999, 1e999]}', "is absurd"),
+        (f'{{"input_size": [3, 224, 224], "mean": [0, 0, 1{400 * "0"}]}}', "an absurd number"),
         ('{"input_size": [3, 224, 224], "crop_pct": "big"}', r"crop_pct must be 1 number\(s\)"),
     ],
 )

@@ -166,6 +166,30 @@ def test_the_moving_average_is_taken_unless_told_otherwise(
     assert torch.equal(stem, v1.stem.conv.weight + (0 if averaged else 1))
 
 
+@pytest.mark.parametrize("raw_first", [True, False])
+@pytest.mark.parametrize(
+    ("raw", "average"), [("", "ema."), ("model.", "ema_model."), ("net.", "net.ema.")]
+)
+def test_a_moving_average_beside_the_weights_in_one_mapping_is_not_mixed_with_them(
+    v1: TResNet, raw: str, average: str, raw_first: bool
+) -> None:
+    trained = {f"{raw}{key}": tensor + 1 for key, tensor in miil_state(v1).items()}
+    averaged = {f"{average}{key}": tensor for key, tensor in miil_state(v1).items()}
+    state = {**trained, **averaged} if raw_first else {**averaged, **trained}
+    checkpoint = load_state(state)
+    assert_same(checkpoint, v1)
+    assert checkpoint.prefix == average
+    assert checkpoint.ignored == (f"{raw}body.conv1.0.weight",)
+    stem = load_state(state, averaged=False).model.stem.conv.weight
+    assert torch.equal(stem, v1.stem.conv.weight + 1)
+
+
+def test_a_name_that_only_holds_the_letters_of_ema_is_no_average(v1: TResNet) -> None:
+    content = {"semantic": miil_state(v1), "plain": miil_state(v1)}
+    with pytest.raises(CheckpointMismatchError, match="2 TResNets"):
+        load_state(content)
+
+
 def test_two_networks_without_a_name_for_the_average_are_refused(v1: TResNet) -> None:
     content = {"student": miil_state(v1), "teacher": miil_state(v1)}
     with pytest.raises(CheckpointMismatchError, match=r"2 TResNets \(student:body.*, teacher:body"):

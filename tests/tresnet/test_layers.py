@@ -172,3 +172,11 @@ def test_frelu_takes_the_larger_of_a_value_and_its_normalised_neighbourhood() ->
     scale = frelu.norm.weight / torch.sqrt(frelu.norm.running_var + 1e-5)
     expected: Tensor = torch.maximum(x, around * scale.reshape(1, 3, 1, 1))
     torch.testing.assert_close(frelu(x), expected)
+
+
+def test_converting_to_sync_batch_norm_leaves_activated_norms_alone() -> None:
+    network = torch.nn.Sequential(filled_norm(slope=0.01))
+    x = torch.randn(2, 6, 3, 3).double()
+    before = network(x)
+    torch.nn.SyncBatchNorm.convert_sync_batchnorm(network)
+    assert torch.equal(network(x), before)

@@ -1,5 +1,6 @@
 """The table of variants, checked against the networks that it describes."""
 
+import math
 import subprocess
 import sys
 
@@ -7,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from tresnet.architecture import Architecture, Head
+from tresnet.architecture import Architecture, Head, InputRule, Slopes
 from tresnet.errors import ArchitectureError
 from tresnet.model import TResNet
 from tresnet.variants import VARIANTS, UnknownVariantError, Variant, architecture, find
@@ -118,8 +119,15 @@ def test_a_width_factor_rounds_as_the_family_does(name: str, factor: float, widt
 
 
 def test_impossible_networks_are_refused() -> None:
-    with pytest.raises(ArchitectureError, match="width_factor must be positive"):
+    with pytest.raises(ArchitectureError, match=r"width_factor must be in \(0, 64\], not 0"):
         find("m").scaled(0)
+    with pytest.raises(ArchitectureError, match=r"in \(0, 64\], not inf"):
+        find("m_x" + 400 * "9")
+    with pytest.raises(ArchitectureError, match="slopes must be finite"):
+        Slopes(stem=math.inf)
+    for changed in ({"std": (1, 0, 1)}, {"mean": (0, 0, 10**400)}, {"image_px": 0}):
+        with pytest.raises(ArchitectureError, match="images cannot be prepared by"):
+            InputRule(**{"image_px": 64, "resize": "crop", **changed})
     with pytest.raises(ArchitectureError, match="must all be 1 or more"):
         Architecture(width=8, depths=(1, 0, 1, 1))
     with pytest.raises(ArchitectureError, match="every size of a head"):

@@ -5,6 +5,7 @@ import socket
 import sys
 from pathlib import Path
 
+import huggingface_hub
 import pytest
 from huggingface_hub import constants
 from huggingface_hub.utils import are_progress_bars_disabled, enable_progress_bars
@@ -43,6 +44,25 @@ def test_a_warmed_cache_works_without_the_hub(
     with caplog.at_level(logging.INFO):
         assert published("m", "miil_in1k", cache_dir=tmp_path, endpoint=no_hub) == path
     assert "the cached file is used" in caplog.text
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "proxy:port"])
+def test_a_proxy_that_cannot_be_used_is_a_hub_that_cannot_be_reached(
+    hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    path = fetch(hub, tmp_path)
+    for name in ("ALL_PROXY", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, proxy)
+        monkeypatch.delenv(name.lower(), raising=False)
+    monkeypatch.setenv("NO_PROXY", "")
+    huggingface_hub.close_session()  # it has read its proxies before
+    try:
+        elsewhere = "http://192.0.2.1:9"  # no address of any machine (RFC 5737)
+        assert published("m", "miil_in1k", cache_dir=tmp_path, endpoint=elsewhere) == path
+        with pytest.raises(UnavailableError, match="did not give them"):
+            published("l", cache_dir=tmp_path, endpoint=elsewhere)
+    finally:
+        huggingface_hub.close_session()
 
 
 @pytest.mark.parametrize("status", [401, 404, 500, 503])

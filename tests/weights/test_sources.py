@@ -44,6 +44,12 @@ def test_overrides_reach_the_network(miil_file: Path) -> None:
     assert checkpoint.architecture.slopes.block == 1e-3
 
 
+@pytest.mark.parametrize("asked", [{"gammas": "plain"}, {"stem_slope": 0.5}, {"block_slope": 0.5}])
+def test_random_weights_take_no_gammas_and_slopes(asked: dict[str, object]) -> None:
+    with pytest.raises(UsageError, match="random weights are made with gammas and slopes of their"):
+        resolve(variant="m_x0.125", tag="random", **asked)
+
+
 def test_a_file_may_be_held_to_a_variant_and_a_class_count(miil_file: Path) -> None:
     assert load(resolve(checkpoint=miil_file, variant="m_x0.25", classes=3)).path == miil_file
 

@@ -46,9 +46,14 @@ def annotations_for(folder: Path) -> tuple[Path, ...]:
     These are ``instances_*.json`` in it, or else ``annotations/instances_FOLDER.json`` beside it.
     """
     inside = tuple(sorted(folder.glob("instances_*.json")))
-    where = folder.resolve()
-    beside = where.parent / "annotations" / f"instances_{where.name}.json"
-    return inside or ((beside,) if beside.is_file() else ())
+    if inside:
+        return inside
+    # Beside the folder as it is called, and else beside what a link of that name leads to.
+    for where in (Path.cwd() / folder, folder.resolve()):
+        beside = where.parent / "annotations" / f"instances_{where.name}.json"
+        if beside.is_file():
+            return (beside,)
+    return ()
 
 
 def from_instances(
@@ -72,6 +77,7 @@ def from_instances(
             f"{some(missing)}",
             hints=("give the folder of images that the file belongs to",),
         )
+    _refuse_shared(table, names, files)
     known = class_names or tuple(category.name for category in found.categories)
     index_of = _indices(table, found, class_names, classes)
     shown: dict[int, set[int]] = {image.id: set() for image in found.images}
@@ -81,6 +87,18 @@ def from_instances(
     return Labelling(
         labels=labels, class_names=known, notes=tuple(_notes(table, labels, class_names))
     )
+
+
+def _refuse_shared(table: Path, names: Sequence[str], files: Mapping[str, int]) -> None:
+    """Refuse images in several folders that the file, by their bare names, takes for one."""
+    first: dict[str, str] = {}
+    for name in names:
+        other = first.setdefault(_key(name, files), name)
+        if other != name:
+            raise ImageError(
+                f"{table} has one entry for {other} and {name}, so it is not clear which it is of",
+                hints=("give the folder of images that the file belongs to",),
+            )
 
 
 def _read(table: Path) -> _Instances:

@@ -80,7 +80,8 @@ def of_files(paths: Sequence[Path], *, class_names: tuple[str, ...] = ()) -> Ima
     files: list[ImageFile] = []
     for path in paths:
         if path.is_dir():
-            files.extend(ImageFile(path=file.path) for file in scan(path).files)
+            found = scan(path, require_labels=False)
+            files.extend(ImageFile(path=file.path) for file in found.files)
         elif path.exists():
             files.append(ImageFile(path=path))
         else:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import msgspec
@@ -17,6 +19,7 @@ _HEADERS = ("file", "filename", "image", "name", "path")
 INDEX_HEADING = "file,index"
 """A first row that says that classes are indices throughout: class names may be numbers, too."""
 _SPLITS = frozenset(("train", "training", "val", "valid", "validation", "test"))
+_DIGITS = 9  # of an index
 _NAMED_IN_ERRORS = 3  # how many offending names a message lists
 
 
@@ -123,7 +126,7 @@ def from_labels_file(
         )
     cells = [cell for name in names for cell in rows[name]]
     known = class_names or (() if by_index else _names_in(cells, classes))
-    by_name = {} if by_index else spellings(known)
+    by_name = Spellings() if by_index else spellings(known)
     count = len(known) or classes or _least_count(cells)
     unknown = sorted(
         {c for c in cells if find_class(c, by_name) is None and not _is_index(c, count)}
@@ -149,10 +152,10 @@ def from_labels_file(
 
 
 def _least_count(cells: Iterable[str]) -> int:
-    return 1 + max((int(cell) for cell in cells if cell.isdecimal()), default=0)
+    return 1 + max((int(cell) for cell in cells if _is_index(cell, 10**_DIGITS)), default=0)
 
 
-def _index_of(cell: str, by_name: dict[str, int]) -> int:
+def _index_of(cell: str, by_name: Spellings) -> int:
     found = find_class(cell, by_name)
     return int(cell) if found is None else found
 
@@ -192,27 +195,42 @@ def _read_csv(table: Path) -> tuple[dict[str, list[str]], bool]:
     return found, heading == INDEX_HEADING.split(",")
 
 
-def spellings(class_names: Sequence[str]) -> dict[str, int]:
-    """Return the index of each spelling that means one class alone (ImageNet has two cranes)."""
-    ways = (*class_names, *(_key(name) for name in class_names))
-    meanings: dict[str, set[int]] = {}
-    for spelling, index in zip(ways, 2 * tuple(range(len(class_names))), strict=True):
-        meanings.setdefault(spelling, set()).add(index)
-    return {spelling: min(found) for spelling, found in meanings.items() if len(found) == 1}
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spellings:
+    """The index of each spelling that means one class alone (ImageNet has two cranes).
+
+    ``exact`` are the names themselves, ``loose`` what is left of them by :func:`_key`.
+    """
+
+    exact: Mapping[str, int] = field(default_factory=dict)
+    loose: Mapping[str, int] = field(default_factory=dict)
 
 
-def find_class(name: str, table: dict[str, int]) -> int | None:
+def spellings(class_names: Sequence[str]) -> Spellings:
+    """Return how classes may be spelled."""
+    return Spellings(exact=_unique(class_names), loose=_unique([*map(_key, class_names)]))
+
+
+def _unique(names: Sequence[str]) -> dict[str, int]:
+    counts = Counter(names)
+    return {name: index for index, name in enumerate(names) if counts[name] == 1}
+
+
+def find_class(name: str, table: Spellings) -> int | None:
     """Return the class that ``name`` means: spelled exactly, or else as a folder may spell it."""
-    return table.get(name, table.get(_key(name)))
+    found = table.exact.get(name)
+    return table.loose.get(_key(name)) if found is None else found
 
 
 def _key(name: str) -> str:
     """Return ``name`` without what a folder name cannot hold or a person may type differently."""
-    return re.sub(r"[\W_]", "", name).casefold()
+    # NFC: some file systems give letters and their accents apart.
+    return re.sub(r"[\W_]", "", unicodedata.normalize("NFC", name)).casefold()
 
 
 def _is_index(name: str, count: int) -> bool:
-    return name.isascii() and name.isdecimal() and int(name) < count
+    # Python refuses to read numbers of thousands of digits.
+    return name.isascii() and name.isdecimal() and len(name) <= _DIGITS and int(name) < count
 
 
 def some(names: Sequence[str]) -> str:

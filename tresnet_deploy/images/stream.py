@@ -18,6 +18,7 @@ from tresnet_deploy.errors import ImageError, UsageError
 from tresnet_deploy.images.sets import ImageFile, ImageSet
 from tresnet_deploy.preprocess import apply, open_header, pixels
 
+_WAITING = 4  # files that are open for each worker: a large batch must not run out of them
 _MAX_WORKERS = 8  # decoding feeds one engine; more threads only hold more pictures in memory
 
 
@@ -120,7 +121,7 @@ def _decoded(
                 waiting.append((file, error))
             else:
                 waiting.append((file, pool.submit(decode, image, file.path)))
-            if len(waiting) > ahead:
+            if len(waiting) > min(ahead, _WAITING * workers):
                 yield _finished(*waiting.popleft())
         while waiting:
             yield _finished(*waiting.popleft())

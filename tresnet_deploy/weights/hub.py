@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib
 import logging
 import re
+import sys
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -53,12 +54,10 @@ def published(
     hub = _imported(weights)
     if quiet:
         hub.utils.disable_progress_bars()
-    # The base class of all errors of the hub's HTTP library, which changed between its versions.
-    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
-
+    unreachable = _unreachable()
     try:
         offer = _ask(weights, endpoint)
-    except (HTTPError, OSError) as error:
+    except unreachable as error:
         path = cached(weights, cache_dir=cache_dir)
         if path is None:
             raise _unavailable(weights, error, endpoint) from error
@@ -66,8 +65,19 @@ def published(
         return path
     try:
         return _fetch(weights, offer, cache_dir, endpoint)
-    except (HTTPError, OSError) as error:
+    except unreachable as error:
         raise _unavailable(weights, error, endpoint) from error
+
+
+def _unreachable() -> tuple[type[Exception], ...]:
+    """Return what is raised where the hub cannot be reached, a proxy of wrong words included."""
+    # The base class of all errors of the hub's HTTP library, which changed between its versions.
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
+
+    # ImportError: a proxy of a kind that needs another package.
+    known: tuple[type[Exception], ...] = (HTTPError, OSError, ImportError, ValueError)
+    library = sys.modules[HTTPError.__module__.partition(".")[0]]
+    return (*known, getattr(library, "InvalidURL", HTTPError))  # no HTTPError in some libraries
 
 
 def cached(weights: Weights, *, cache_dir: Path | None = None) -> Path | None:

@@ -72,6 +72,12 @@ def resolve(
             hints=("--checkpoint FILE", "--variant l", "--variant l --weights random"),
         )
     if tag == RANDOM:
+        if gammas != "auto" or (stem_slope, block_slope) != (None, None):
+            raise UsageError(
+                "random weights are made with gammas and slopes of their own, which --gammas and "
+                "--slopes cannot change",
+                hints=("leave them out",),
+            )
         return _random_source(asked, row, seed)
     return _published_source(asked, row, tag, cache_dir=cache_dir, endpoint=endpoint, quiet=quiet)
 
