@@ -10,6 +10,7 @@ from types import TracebackType
 import click
 
 from tresnet.errors import MissingPackageError, TResNetError
+from tresnet_deploy.cli._streams import READER_GONE, drain, reader_is_gone, tell
 from tresnet_deploy.errors import DeployError, StepError, UnavailableError, UsageError
 
 INTERRUPTED = 130
@@ -25,10 +26,30 @@ def report(error: DeployError | TResNetError | OSError) -> int:
     """Print ``error`` and its ways out on stderr; return the exit code."""
     explained = _explained(error)
     title = click.style("error:", fg="red", bold=True)
-    click.echo(f"{title} {explained.message}", err=True, color=color_choice())
+    tell(f"{title} {explained.message}", color=color_choice())
     for hint in explained.hints:
-        click.echo(f"  try: {hint}", err=True)
+        tell(f"  try: {hint}")
     return explained.exit_code
+
+
+def settled(code: int) -> int:
+    """Write out what both streams still hold; return ``code``, or why stdout could not be written.
+
+    An outcome that has failed already keeps its code.
+    """
+    unwritten = drain(sys.stdout)
+    if unwritten is not None and code == 0:
+        code = READER_GONE if isinstance(unwritten, BrokenPipeError) else report(unwritten)
+    drain(sys.stderr)
+    return code
+
+
+def is_of_a_reader_that_left(error: BaseException) -> bool:
+    """Return whether ``error`` is a write to stdout that nobody reads any more.
+
+    A pipe to a process of our own that broke is an error like any other.
+    """
+    return isinstance(error, BrokenPipeError) and reader_is_gone(sys.stdout)
 
 
 def _explained(error: DeployError | TResNetError | OSError) -> DeployError:
@@ -39,17 +60,8 @@ def _explained(error: DeployError | TResNetError | OSError) -> DeployError:
         return UnavailableError(str(error))
     if isinstance(error, TResNetError):
         return UsageError(str(error))
-    _drop_unwritable_stdout()
     place = f"{error.filename}: " if error.filename else ""
     return UnavailableError(f"{place}{error.strerror or error}")
-
-
-def _drop_unwritable_stdout() -> None:
-    """Keep Python from failing once more, with its own exit code, on output the disk refused."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def report_bug(
@@ -60,20 +72,17 @@ def report_bug(
     Python would exit with 1, which here means that a gate failed.
     """
     if kind is MemoryError:
-        sys.exit(report(UnavailableError("there is not enough memory for this")))
-    sys.exit(
-        report(
-            StepError(
-                f"{kind.__name__}: {error} (not foreseen: a fault in tresnet-deploy)",
-                hints=("the same command with -v, and report its traceback",),
-            )
-        )
+        sys.exit(settled(report(UnavailableError("there is not enough memory for this"))))
+    unforeseen = StepError(
+        f"{kind.__name__}: {error} (not foreseen: a fault in tresnet-deploy)",
+        hints=("the same command with -v, and report its traceback",),
     )
+    sys.exit(settled(report(unforeseen)))
 
 
 def report_bug_verbosely(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
     """Print the traceback, then the same as :func:`report_bug`."""
-    traceback.print_exception(kind, error, trace)
+    tell("".join(traceback.format_exception(kind, error, trace)).rstrip())
     report_bug(kind, error, trace)

@@ -12,13 +12,17 @@ import re
 import sys
 import traceback
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import click
 
 from tresnet.errors import TResNetError
 from tresnet_deploy import __version__
 from tresnet_deploy.cli import _failures
+from tresnet_deploy.cli._streams import READER_GONE, tell
 from tresnet_deploy.errors import DeployError, UsageError
 
 _GROUPS = {
@@ -28,8 +32,26 @@ _GROUPS = {
 }
 
 
+class _PastClickError(Exception):
+    """Carries past Click what it would answer itself."""
+
+    def __init__(self, error: BaseException) -> None:
+        super().__init__()
+        self.error = error
+
+
 class Commands(click.Group):
     """Commands loaded on demand from the files of this folder."""
+
+    def make_context(self, *args: Any, **more: Any) -> click.Context:
+        """Parse the command line; this is where ``--help`` prints."""
+        with _past_click():
+            return super().make_context(*args, **more)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        with _past_click():
+            return super().invoke(ctx)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return all command names."""
@@ -56,6 +78,15 @@ class Commands(click.Group):
                     formatter.write_dl(rows)
 
 
+@contextmanager
+def _past_click() -> Iterator[None]:
+    """Keep Click from ending with 1 for a broken pipe, and from writing to stderr for an end."""
+    try:
+        yield
+    except (BrokenPipeError, EOFError, KeyboardInterrupt) as error:
+        raise _PastClickError(error) from error
+
+
 def _summary(name: str) -> str:
     source = Path(__file__).with_name(f"{name.replace('-', '_')}.py").read_text("utf-8")
     docstring = ast.get_docstring(ast.parse(source)) or ""
@@ -75,15 +106,22 @@ def main(argv: list[str] | None = None) -> None:
     if not (verbose or sys.warnoptions):
         warnings.simplefilter("ignore")  # other libraries' warnings are for developers
     sys.excepthook = _failures.report_bug_verbosely if verbose else _failures.report_bug
+    sys.exit(_failures.settled(_outcome(arguments, verbose=verbose)))
+
+
+def _outcome(arguments: list[str], *, verbose: bool) -> int:
+    """Run one command and return its exit code, having told what failed."""
     try:
-        sys.exit(_run(arguments))
+        return _run(arguments)
     except (DeployError, TResNetError, OSError) as error:
+        if _failures.is_of_a_reader_that_left(error):
+            return READER_GONE
         if verbose:
-            traceback.print_exc()
-        sys.exit(_failures.report(error))
+            tell(traceback.format_exc().rstrip())
+        return _failures.report(error)
     except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted; nothing half-written was left", err=True)
-        sys.exit(_failures.INTERRUPTED)
+        tell("\ninterrupted; nothing half-written was left")  # below the ^C of the terminal
+        return _failures.INTERRUPTED
 
 
 def _run(arguments: list[str]) -> int:
@@ -96,10 +134,9 @@ def _run(arguments: list[str]) -> int:
             color=_failures.color_choice(),
         )
     except click.ClickException as error:
-        error.show()
+        with suppress(OSError):  # as tell does
+            error.show()
         return UsageError.exit_code
-    except click.Abort as error:
-        if isinstance(error.__cause__, EOFError):  # of a truncated file: we never prompt
-            raise error.__cause__ from None
-        raise
+    except _PastClickError as carrier:
+        raise carrier.error from None
     return status if type(status) is int else 0

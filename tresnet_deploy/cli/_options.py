@@ -19,6 +19,7 @@ from typing import Any, TypeVar, cast
 
 import click
 
+from tresnet_deploy.cli._streams import is_terminal, tell
 from tresnet_deploy.contracts import Batch, Precision, Progress
 from tresnet_deploy.errors import UnavailableError
 
@@ -57,7 +58,7 @@ class _Talk(logging.Handler):
         if record.levelno >= logging.WARNING:
             warn(self.format(record))
         else:
-            click.echo(self.format(record), err=True)
+            tell(self.format(record))
 
 
 def gathered(function: F, kind: type[Any], name: str, options: Sequence[Option]) -> F:
@@ -172,7 +173,7 @@ def progress_bar(*, quiet: bool) -> Iterator[Progress]:
 
     bars: dict[str, Any] = {}
     lock = threading.Lock()
-    hidden = quiet or not sys.stderr.isatty()
+    hidden = quiet or not is_terminal(sys.stderr)
 
     def show(done: int, total: int | None, what: str) -> None:
         with lock:
@@ -224,7 +225,7 @@ def say(message: str) -> None:
 
 def warn(message: str) -> None:
     """Print a warning."""
-    click.echo(f"{click.style('warning:', fg='yellow', bold=True)} {message}", err=True)
+    tell(f"{click.style('warning:', fg='yellow', bold=True)} {message}")
 
 
 def emit(data: bytes | str) -> None:
