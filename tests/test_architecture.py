@@ -20,6 +20,7 @@ FLOORS = {
     "tresnet_deploy.registry": 1,
     "tresnet_deploy.seals": 1,
     "tresnet_deploy.disk": 1,
+    "tresnet_deploy.hints": 1,
     "tresnet_deploy.results": 2,
     "tresnet_deploy.artifacts": 2,
     "tresnet_deploy.preprocess": 2,

@@ -24,6 +24,7 @@ from tresnet_deploy import __version__, seals
 from tresnet_deploy.contracts import SCHEMA_VERSION, Artifact, FileDigest, Scalar
 from tresnet_deploy.disk import disk_error, flush, is_about
 from tresnet_deploy.errors import ArtifactError, UnavailableError, UsageError
+from tresnet_deploy.hints import output_suffix
 
 T = TypeVar("T")
 _LOCK = ".tresnet-deploy.lock"
@@ -142,11 +143,12 @@ def newest(folder: Path, *, want: Callable[[Artifact], bool], what: str, how: st
     """Return the youngest artefact in ``folder`` that ``want`` accepts, fully checked.
 
     Raises:
-        UsageError: there is none; ``what`` names it and ``how`` is the command that makes one.
+        UsageError: there is none; ``what`` names it and ``how`` is the command that makes one in
+            the default folder.
     """
     found = listed(folder, want=want)
     if not found:
-        raise UsageError(f"there is no {what} in {folder}/", hints=(how,))
+        raise UsageError(f"there is no {what} in {folder}/", hints=(how + output_suffix(folder),))
     return read(found[-1].path)
 
 

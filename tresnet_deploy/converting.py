@@ -19,6 +19,7 @@ from tresnet_deploy.contracts import (
     no_progress,
 )
 from tresnet_deploy.errors import ArtifactError, UsageError
+from tresnet_deploy.hints import output_suffix, quoted
 from tresnet_deploy.images import ImageSet
 from tresnet_deploy.quantize import (
     AUTO,
@@ -136,7 +137,8 @@ def _other(target: Path) -> UsageError:
         "version",
         hints=(
             "add --overwrite to replace it",
-            f"tresnet-deploy build-engine {target}, to build from it as it is",
+            f"tresnet-deploy build-engine {quoted(target)}{output_suffix(target.parent)}, to build "
+            "from it as it is",
         ),
     )
 

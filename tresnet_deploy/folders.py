@@ -51,10 +51,11 @@ def publishing(target: Path, *, marker: str, overwrite: bool) -> Iterator[Path]:
 def _refuse(target: Path, marker: str, *, overwrite: bool) -> None:
     if not (target.exists() or target.is_symlink()):
         return
-    if not overwrite:
-        raise UsageError(f"{target} exists already", hints=("add --overwrite to replace it",))
     if target.is_symlink() or not (target / marker).is_file():
         raise UsageError(
-            f"{target} is not replaced: it holds no {marker}, so tresnet-deploy did not make it",
+            f"{target} exists already and is not replaced: it holds no {marker}, so tresnet-deploy "
+            "did not make it",
             hints=("choose another place with --to",),
         )
+    if not overwrite:
+        raise UsageError(f"{target} exists already", hints=("add --overwrite to replace it",))

@@ -49,7 +49,7 @@ def test_an_empty_or_missing_folder_names_the_command_that_fills_it(
     folder = tmp_path if exists else tmp_path / "deploy"
     with pytest.raises(UsageError, match="there is no ONNX file in") as caught:
         newest(folder)
-    assert caught.value.hints == ("tresnet-deploy export",)
+    assert caught.value.hints == (f"tresnet-deploy export --output {folder}",)
 
 
 def test_json_files_that_are_no_sidecars_are_ignored(tmp_path: Path, artifact: Artifact) -> None:

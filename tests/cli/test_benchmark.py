@@ -176,7 +176,8 @@ def test_a_folder_without_engines_says_how_to_make_one(command: Command, tmp_pat
     done = command("benchmark", "-o", tmp_path)
     assert (done.code, done.out) == (2, "")
     assert done.err == (
-        f"error: there is no engine in {tmp_path}/\n  try: tresnet-deploy build-engine\n"
+        f"error: there is no engine in {tmp_path}/\n"
+        f"  try: tresnet-deploy build-engine --output {tmp_path}\n"
     )
 
 

@@ -64,7 +64,7 @@ def test_without_an_onnx_file_the_error_says_how_to_get_one(
     assert done.code == 2
     assert done.err == (
         f"error: there is no FP32 ONNX file in {tmp_path}/\n"
-        "  try: tresnet-deploy export --variant l\n"
+        f"  try: tresnet-deploy export --variant l --output {tmp_path}\n"
     )
 
 

@@ -227,6 +227,7 @@ def test_a_failed_gate_ends_with_1_after_the_report_is_written(
     assert done.code == 1
     assert f"saved: {tmp_path / 'report.html'}" in done.err
     assert "error: parity failed, first at engine (openvino): smallest cosine is 0.8" in done.err
+    assert f"try: tresnet-deploy build-engine --precision bf16 --output {tmp_path}\n" in done.err
     assert "next:" not in done.err
 
 

@@ -73,6 +73,7 @@ def test_a_bound_that_nothing_keeps_ends_with_1_the_curve_and_no_file(
     assert done.code == 1
     assert "no INT8 engine of tresnet.onnx keeps a drop in top-1 of at most 10 % on 20" in done.err
     assert "no engine was written" in done.err
+    assert f"try: tresnet-deploy build-engine --precision bf16 --output {folder}\n" in done.err
     assert done.out.count("not met") > 3
     made = {path.name for path in folder.iterdir()}
     assert made <= {

@@ -120,6 +120,17 @@ def test_a_bundle_is_packed_straight_into_an_archive(
     assert left == {"demo.tar"}
 
 
+@pytest.mark.parametrize("overwrite", [True, False])
+def test_a_folder_is_not_replaced_by_an_archive(
+    openvino_engine: Artifact, tmp_path: Path, overwrite: bool
+) -> None:
+    target = tmp_path / "demo.tar"
+    target.mkdir()
+    with pytest.raises(UsageError, match="is not replaced: it is no file") as caught:
+        packaging.pack(openvino_engine, target, overwrite=overwrite)
+    assert caught.value.hints == ("choose another place with --to",)
+
+
 def test_a_graph_that_was_made_anew_is_not_packed(
     openvino_engine: Artifact, tmp_path: Path
 ) -> None:

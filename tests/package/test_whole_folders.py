@@ -61,8 +61,10 @@ def test_what_somebody_else_made_is_never_replaced(tmp_path: Path, kind: str) ->
     else:
         publish(tmp_path / "other", "old")
         target.symlink_to("other")
-    with pytest.raises(UsageError, match="is not replaced"):
-        publish(target, "new", overwrite=True)
+    for overwrite in (True, False):  # without it too: nobody is told that it would help
+        with pytest.raises(UsageError, match="is not replaced") as caught:
+            publish(target, "new", overwrite=overwrite)
+        assert caught.value.hints == ("choose another place with --to",)
     assert target.exists()
     assert kind != "folder" or (target / "thesis.txt").read_text() == "mine"
 

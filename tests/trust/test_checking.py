@@ -184,7 +184,8 @@ def test_a_machine_that_does_not_fit_is_named_with_the_command_to_rebuild(
     assert reason in report.reasons[0]
     assert report.rebuild == (
         f"tresnet-deploy build-engine {engine.path.with_name('tresnet.onnx')} "
-        "--backend tensorrt-rtx --precision fp16 --batch 1:4:8 --overwrite"
+        "--backend tensorrt-rtx --precision fp16 --batch 1:4:8 --overwrite "
+        f"--output {engine.path.parent}"
     )
     with pytest.raises(UnavailableError, match="cannot run here") as caught:
         trust.check_before_loading(engine, here)

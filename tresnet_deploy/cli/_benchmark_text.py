@@ -9,6 +9,7 @@ import click
 from tresnet_deploy.cli._tables import table
 from tresnet_deploy.contracts import Artifact
 from tresnet_deploy.errors import GateError
+from tresnet_deploy.hints import output_suffix
 from tresnet_deploy.results import BenchmarkReport, BenchmarkRow
 
 _EXPLANATION = """\
@@ -33,11 +34,12 @@ def failure(
 
     ``engine`` is the one that ``min_speedup`` is asked of.
     """
+    where = output_suffix(engine.path.parent)
     failed = dict.fromkeys(row.name for row in report.rows if row.parity == "fail")
     if failed:
         return GateError(
             f"failed parity, so no speed-up counts: {', '.join(failed)}",
-            hints=("tresnet-deploy compare, which says where accuracy went",),
+            hints=(f"tresnet-deploy compare{where}, which says where accuracy went",),
         )
     return None if min_speedup is None else _too_slow(report, engine, min_speedup)
 

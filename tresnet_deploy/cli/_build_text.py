@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 
 from tresnet_deploy.build import NOT_RUN
 from tresnet_deploy.cli._inspection_text import facts
-from tresnet_deploy.cli._options import output_suffix
 from tresnet_deploy.contracts import Artifact, Batch, Scalar
 from tresnet_deploy.engines import BuildPlan
+from tresnet_deploy.hints import output_suffix, quoted
 from tresnet_deploy.registry import BACKENDS
 
 _MANY = 5
@@ -41,7 +40,7 @@ def next_steps(engine: Artifact, folder: Path) -> Iterator[str]:
         yield f"next: tresnet-deploy compare{where}"
         yield f"      tresnet-deploy benchmark{where}"
         return
-    yield f"next: tresnet-deploy inspect {shlex.quote(str(engine.path))}"
+    yield f"next: tresnet-deploy inspect {quoted(engine.path)}"
     yield f"      copy {folder} to a machine with such a GPU, and there: tresnet-deploy compare"
 
 

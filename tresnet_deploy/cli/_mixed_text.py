@@ -16,16 +16,19 @@ def text(report: MixedReport) -> str:
     return "\n".join(_lines(report))
 
 
-def failure(report: MixedReport) -> GateError:
-    """Return the error of a search that found nothing, and the ways out."""
+def failure(report: MixedReport, *, where: str = "") -> GateError:
+    """Return the error of a search that found nothing, and the ways out.
+
+    ``where`` is what commands need to find the folder again.
+    """
     blocks = len(report.latencies.blocks)
     return GateError(
         f"no INT8 engine of {report.file} keeps {report.bound} on {report.images} held-out images, "
         f"not even with all but one of {blocks} blocks in float; no engine was written",
         hints=(
             "a looser bound",
-            "tresnet-deploy build-engine --int8 --calibration-data DIR, for better ranges",
-            f"tresnet-deploy build-engine --precision {wider_precision()}",
+            f"tresnet-deploy build-engine --int8 --calibration-data DIR{where}, for better ranges",
+            f"tresnet-deploy build-engine --precision {wider_precision()}{where}",
         ),
     )
 

@@ -11,6 +11,7 @@ from tresnet_deploy.cli._mixed_options import SAMPLES, Mixed
 from tresnet_deploy.cli._options import emit, say, warn
 from tresnet_deploy.contracts import Artifact, Batch, Progress
 from tresnet_deploy.errors import UsageError
+from tresnet_deploy.hints import output_suffix
 
 if TYPE_CHECKING:
     from tresnet_deploy.cli._held_out_options import Split
@@ -136,7 +137,7 @@ def _searched(
     elif failed:
         emit(to_json(chosen.report))
     if failed:
-        raise failure(chosen.report)
+        raise failure(chosen.report, where=output_suffix(request.folder))
     return chosen
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from tresnet_deploy.cli._options import say, warn
 from tresnet_deploy.contracts import Artifact
 from tresnet_deploy.errors import UnavailableError, UsageError
+from tresnet_deploy.hints import output_suffix
 
 _BUILD = "tresnet-deploy build-engine"
 _EXPORT = "tresnet-deploy export --variant l"
@@ -66,7 +67,7 @@ def engines_of(folder: Path) -> tuple[Artifact, ...]:
         raise UnavailableError(
             f"no engine in {folder}/ runs here: {reasons[last.path]}",
             hints=(
-                _BUILD,
+                _BUILD + output_suffix(folder),
                 f"copy {folder} to a machine with such a GPU, and run the command there",
             ),
         )
@@ -97,7 +98,9 @@ def newest_engine_of(folder: Path) -> Path:
 
     found = artifacts.listed(folder, want=_is_engine)
     if not found:
-        raise UsageError(f"there is no engine in {folder}/", hints=(_BUILD,))
+        raise UsageError(
+            f"there is no engine in {folder}/", hints=(_BUILD + output_suffix(folder),)
+        )
     say(f"taking the newest engine, {found[-1].path}")
     return found[-1].path
 

@@ -9,7 +9,6 @@ import dataclasses
 import functools
 import logging
 import re
-import shlex
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -22,10 +21,10 @@ import click
 from tresnet_deploy.cli._streams import is_terminal, tell
 from tresnet_deploy.contracts import Batch, Precision, Progress
 from tresnet_deploy.errors import UnavailableError
+from tresnet_deploy.hints import DEFAULT_FOLDER
 
 F = TypeVar("F", bound=Callable[..., Any])
 Option = Callable[[Callable[..., Any]], Any]
-DEFAULT_FOLDER = Path("deploy")
 _LARGEST_SEED = 2**63 - 1  # of NumPy's and torch's generators alike
 PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "bf16", "int8", "fp8")
 
@@ -125,11 +124,6 @@ def output_folder(function: F) -> F:
         show_default=True,
         help="Folder of all artefacts of a model.",
     )(function)
-
-
-def output_suffix(folder: Path) -> str:
-    """Return what a pasteable next command ends with, so that it finds ``folder``."""
-    return "" if folder == DEFAULT_FOLDER else f" --output {shlex.quote(str(folder))}"
 
 
 def overwrite(function: F) -> F:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from tresnet_deploy.cli._tables import table
 from tresnet_deploy.errors import GateError
+from tresnet_deploy.hints import quoted
 from tresnet_deploy.preflight import OF_RTX, Finding, PreflightReport, RuleList, Severity
 
 _SHOWN_NODES = 3
@@ -43,7 +44,7 @@ def failure(report: PreflightReport) -> GateError:
 
 def next_command(report: PreflightReport, asked: tuple[str, ...]) -> str:
     """Return the build that the report speaks for; ``asked`` are the GPUs that were named."""
-    build = f"tresnet-deploy build-engine {report.path}"
+    build = f"tresnet-deploy build-engine {quoted(report.path)}"
     of_rtx = set(map(str, OF_RTX))
     if not of_rtx.issuperset(report.targets):
         return f"{build} --backend tensorrt, on such a GPU"

@@ -17,6 +17,7 @@ from tresnet_deploy.cli._options import (
     say,
     talkative,
 )
+from tresnet_deploy.hints import output_suffix
 
 if TYPE_CHECKING:
     from tresnet_deploy.timing import Schedule
@@ -148,7 +149,7 @@ def command(
     error = failure(report, newest, min_speedup=min_speedup)
     if error is not None:
         raise error
-    say(f"next: tresnet-deploy evaluate --images DIR --output {newest.path.parent}")
+    say(f"next: tresnet-deploy evaluate --images DIR{output_suffix(newest.path.parent)}")
 
 
 def _schedule(rounds: int | None, seconds: float | None, *, quick: bool) -> Schedule:

@@ -12,13 +12,13 @@ from tresnet_deploy.cli._options import (
     emit,
     output_folder,
     output_format,
-    output_suffix,
     progress_bar,
     say,
     seed_option,
     talkative,
     warn,
 )
+from tresnet_deploy.hints import output_suffix
 
 if TYPE_CHECKING:
     from tresnet_deploy.results import ParityReport

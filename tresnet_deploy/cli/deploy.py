@@ -18,7 +18,6 @@ from tresnet_deploy.cli._options import (
     emit,
     output_folder,
     output_format,
-    output_suffix,
     overwrite,
     progress_bar,
     say,
@@ -28,6 +27,7 @@ from tresnet_deploy.cli._options import (
 from tresnet_deploy.cli._weights import NamedWeights, weights_options
 from tresnet_deploy.contracts import Batch, Precision
 from tresnet_deploy.errors import UsageError
+from tresnet_deploy.hints import output_suffix
 from tresnet_deploy.registry import BACKENDS
 
 if TYPE_CHECKING:
@@ -184,8 +184,8 @@ def _finish(deployment: Deployment, folder: Path, output_format: str) -> None:
     for note in deployment.benchmark.notes:
         say(f"note: {note}")
     say(f"saved: {deployment.report}, and all that it tells of in {folder}/")
-    if deployment.parity.verdict == "fail":
-        raise failure(deployment.parity)
     where = output_suffix(folder)
+    if deployment.parity.verdict == "fail":
+        raise failure(deployment.parity, where=where)
     say(f"next: open {deployment.report} in a browser")
     say(f"      tresnet-deploy predict{where} IMAGE")

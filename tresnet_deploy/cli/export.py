@@ -13,7 +13,6 @@ from tresnet_deploy.cli._options import (
     emit,
     output_folder,
     output_format,
-    output_suffix,
     overwrite,
     progress_bar,
     say,
@@ -22,6 +21,7 @@ from tresnet_deploy.cli._options import (
 )
 from tresnet_deploy.cli._weights import NamedWeights, weights_options
 from tresnet_deploy.contracts import Batch
+from tresnet_deploy.hints import output_suffix
 
 if TYPE_CHECKING:
     from tresnet.checkpoint import Checkpoint

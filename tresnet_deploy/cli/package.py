@@ -22,6 +22,7 @@ from tresnet_deploy.cli._options import (
     warn,
 )
 from tresnet_deploy.errors import UsageError
+from tresnet_deploy.hints import quoted
 
 if TYPE_CHECKING:
     from tresnet_deploy.contracts import Artifact
@@ -189,7 +190,7 @@ def _pack(
     )
     emit(to_json(packed) if as_json else bundle_text(packed))
     _warn(packed.notes)
-    say(f"next, on the other machine: tresnet-deploy rebuild {packed.path.name}")
+    say(f"next, on the other machine: tresnet-deploy rebuild {quoted(packed.path.name)}")
 
 
 def _serve(
@@ -222,7 +223,7 @@ def _serve(
     )
     emit(to_json(repository) if as_json else triton_text(repository))
     _warn(repository.notes)
-    say(f"next: tritonserver --model-repository={repository.path.parent.resolve()}")
+    say(f"next: tritonserver --model-repository={quoted(repository.path.parent.resolve())}")
 
 
 def _pictures(artifact: Artifact, folder: Path | None, samples: int | None) -> ImageSet | None:

@@ -13,13 +13,13 @@ from tresnet_deploy.cli._options import (
     emit,
     output_folder,
     output_format,
-    output_suffix,
     overwrite,
     progress_bar,
     say,
     seed_option,
     talkative,
 )
+from tresnet_deploy.hints import output_suffix
 
 
 @click.command("quantize")

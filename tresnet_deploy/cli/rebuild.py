@@ -12,13 +12,13 @@ from tresnet_deploy.cli._options import (
     emit,
     output_folder,
     output_format,
-    output_suffix,
     overwrite,
     progress_bar,
     say,
     talkative,
     warn,
 )
+from tresnet_deploy.hints import output_suffix
 from tresnet_deploy.registry import BACKENDS
 
 if TYPE_CHECKING:

@@ -14,13 +14,13 @@ from tresnet_deploy.cli._options import (
     emit,
     output_folder,
     output_format,
-    output_suffix,
     progress_bar,
     say,
     seed_option,
     talkative,
     warn,
 )
+from tresnet_deploy.hints import output_suffix
 
 _SAMPLES = 64  # the order of blocks by SNR settles with dozens; a minute for M at 224 px
 _HELD_OUT, _HELD_OUT_SAMPLES = held_out_options(_SAMPLES)

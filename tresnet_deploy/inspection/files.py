@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 from tresnet_deploy import artifacts
 from tresnet_deploy.errors import UnavailableError, UsageError
+from tresnet_deploy.hints import quoted
 from tresnet_deploy.inspection.checkpoints import inspect_checkpoint
 from tresnet_deploy.inspection.engines import inspect_engine
 from tresnet_deploy.inspection.graphs import inspect_graph
@@ -41,7 +42,7 @@ def inspect(path: Path, *, trust_pickle: bool = False, fused_layers: bool = Fals
     if fused_layers:
         raise UsageError(
             f"{path} is a checkpoint, which has no kernels: engines have",
-            hints=(f"tresnet-deploy export --checkpoint {path}",),
+            hints=(f"tresnet-deploy export --checkpoint {quoted(path)}",),
         )
     return inspect_checkpoint(path, trust_pickle=trust_pickle)
 

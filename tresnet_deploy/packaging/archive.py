@@ -33,10 +33,7 @@ def write(folder: Path, target: Path, *, overwrite: bool) -> None:
     partial = target.with_name(f".{target.name}.partial")
     with locked(target.parent):
         try:
-            if target.exists() and not (overwrite and target.is_file()):
-                raise UsageError(
-                    f"{target} exists already", hints=("add --overwrite to replace it",)
-                )
+            _refuse(target, overwrite=overwrite)
             with tarfile.open(partial, "w", format=tarfile.PAX_FORMAT) as archive:
                 for path in sorted(folder.rglob("*")):
                     if path.is_file():
@@ -48,6 +45,16 @@ def write(folder: Path, target: Path, *, overwrite: bool) -> None:
             raise disk_error(error, target.parent) from error
         finally:
             partial.unlink(missing_ok=True)
+
+
+def _refuse(target: Path, *, overwrite: bool) -> None:
+    if target.exists() and not target.is_file():
+        raise UsageError(
+            f"{target} exists already and is not replaced: it is no file",
+            hints=("choose another place with --to",),
+        )
+    if target.exists() and not overwrite:
+        raise UsageError(f"{target} exists already", hints=("add --overwrite to replace it",))
 
 
 def _add(archive: tarfile.TarFile, path: Path, name: str) -> None:

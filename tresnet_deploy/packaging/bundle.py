@@ -27,6 +27,7 @@ from tresnet_deploy.contracts import (
     Scalar,
 )
 from tresnet_deploy.errors import ArtifactError, UsageError
+from tresnet_deploy.hints import output_suffix, quoted
 from tresnet_deploy.images import INDEX_HEADING, ImageSet
 from tresnet_deploy.inspection import verdict_of
 from tresnet_deploy.packaging import archive, manifest
@@ -78,10 +79,11 @@ def pack(
 
 
 def _graph_of(engine: Artifact) -> Artifact:
+    where = output_suffix(engine.path.parent)
     if engine.kind != "engine" or not engine.parents:
         raise UsageError(
             f"{engine.path} is no engine that was built from a graph, so there is nothing to pack",
-            hints=("tresnet-deploy build-engine",),
+            hints=(f"tresnet-deploy build-engine{where}",),
         )
     parent = engine.parents[0]
     place = trust.beside(engine.path, parent.name)
@@ -91,7 +93,7 @@ def _graph_of(engine: Artifact) -> Artifact:
     if graph.sha256 != parent.sha256:
         raise ArtifactError(
             f"{graph.path} was made anew after {engine.path.name} was built from it",
-            hints=(f"tresnet-deploy build-engine {graph.path} --overwrite",),
+            hints=(f"tresnet-deploy build-engine {quoted(graph.path)} --overwrite{where}",),
         )
     return graph
 

@@ -19,6 +19,7 @@ import numpy as np
 from tresnet_deploy import folders, scoring, trust
 from tresnet_deploy.contracts import Array, Artifact, FileDigest, Probe
 from tresnet_deploy.errors import GateError, RunError, UnavailableError, UsageError
+from tresnet_deploy.hints import output_suffix, quoted
 from tresnet_deploy.images import ImageSet, default_images, first_readable
 from tresnet_deploy.inspection import verdict_of
 from tresnet_deploy.packaging.bundle import label_lines, travelling
@@ -99,18 +100,21 @@ def name_of(engine: Artifact) -> str:
 
 
 def _check(engine: Artifact, serving: Serving) -> None:
+    where = output_suffix(engine.path.parent)
     if engine.kind != "engine":
         raise UsageError(
             f"{engine.path} is no engine, and engines are what is served",
-            hints=(f"tresnet-deploy build-engine {engine.path} --backend onnxruntime",),
+            hints=(
+                f"tresnet-deploy build-engine {quoted(engine.path)} --backend onnxruntime{where}",
+            ),
         )
     if engine.backend not in MODEL_FILES:
         raise UsageError(
             f"{engine.path} is an engine of {engine.backend}, for which Triton has no backend; it "
             f"has some for {', '.join(MODEL_FILES)}",
             hints=(
-                "tresnet-deploy build-engine --backend onnxruntime",
-                f"tresnet-deploy package {engine.path} --format bundle",
+                f"tresnet-deploy build-engine --backend onnxruntime{where}",
+                f"tresnet-deploy package {quoted(engine.path)} --format bundle",
             ),
         )
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", serving.name):

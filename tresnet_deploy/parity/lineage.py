@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from tresnet_deploy import artifacts, scoring, weights
 from tresnet_deploy.contracts import Artifact, FileDigest, Session
 from tresnet_deploy.errors import ArtifactError, UsageError
+from tresnet_deploy.hints import quoted
 from tresnet_deploy.parity.comparing import REFERENCE
 from tresnet_deploy.parity.runs import Stage
 from tresnet_deploy.registry import BACKENDS
@@ -116,7 +117,7 @@ def _common(engines: tuple[Artifact, ...]) -> Artifact:
                 raise UsageError(
                     f"{first.path.name} and {other.path.name} have different {what}, so they "
                     "cannot share one reference",
-                    hints=tuple(f"tresnet-deploy compare {e.path}" for e in engines),
+                    hints=tuple(f"tresnet-deploy compare {quoted(e.path)}" for e in engines),
                 )
     return first
 
@@ -175,5 +176,5 @@ def _kind_name(artifact: Artifact) -> str:
         return _GRAPH_NAMES[artifact.precision]
     raise ArtifactError(
         f"{artifact.path} is a {artifact.kind}: there is nothing to compare it with yet",
-        hints=(f"tresnet-deploy export --checkpoint {artifact.path}",),
+        hints=(f"tresnet-deploy export --checkpoint {quoted(artifact.path)}",),
     )

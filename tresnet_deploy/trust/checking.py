@@ -16,6 +16,7 @@ from tresnet_deploy.errors import (
     UnavailableError,
     UsageError,
 )
+from tresnet_deploy.hints import output_suffix, quoted
 from tresnet_deploy.trust import files, machine
 from tresnet_deploy.trust.headers import (
     PlanHeader,
@@ -85,7 +86,7 @@ def _examined(path: Path, here: Machine | None) -> TrustReport:
     if artifact.kind != "engine":
         raise UsageError(
             f"{path} is an {artifact.kind} file; only engines are checked for a machine",
-            hints=(f"tresnet-deploy inspect {path}",),
+            hints=(f"tresnet-deploy inspect {quoted(path)}",),
         )
     header, about_header = files.header_of(artifact)
     found = (
@@ -128,6 +129,7 @@ def _verdict(findings: tuple[Finding, ...]) -> Verdict:
 def _without_sidecar(path: Path) -> TrustReport:
     """Return what can be told of a file that nothing vouches for."""
     header = read_header(path)
+    backend = f" --backend {header.runtime}" if header else ""
     sidecar = artifacts.sidecar_of(path).name
     alone = Finding(
         check="sidecar",
@@ -153,7 +155,7 @@ def _without_sidecar(path: Path) -> TrustReport:
         verdict=_verdict(found),
         backend=header.runtime if header else None,
         findings=found,
-        rebuild=f"{_REBUILD} --backend {header.runtime}" if header else _REBUILD,
+        rebuild=f"{_REBUILD}{backend}{output_suffix(path.parent)}",
         header=header,
     )
 
@@ -165,7 +167,7 @@ def _unmatched(path: Path, error: ArtifactError) -> TrustReport:
         verdict="incompatible",
         backend=None,
         findings=(finding,),
-        rebuild=f"{_REBUILD} --overwrite",
+        rebuild=f"{_REBUILD} --overwrite{output_suffix(path.parent)}",
         header=read_header(path),
     )
 
@@ -182,7 +184,7 @@ def _link(path: Path) -> TrustReport:
         verdict="cannot tell",
         backend=None,
         findings=(finding,),
-        rebuild=f"{_REBUILD} --overwrite",
+        rebuild=f"{_REBUILD} --overwrite{output_suffix(path.parent)}",
     )
 
 
@@ -190,10 +192,10 @@ def _rebuild(artifact: Artifact) -> str:
     """Return the command that builds the engine anew from the graph it was made from."""
     graph = artifact.parents[0].name if artifact.parents else ""
     place = files.beside(artifact.path, graph)
-    given = f" {place}" if place is not None and place.is_file() else ""
+    given = f" {quoted(place)}" if place is not None and place.is_file() else ""
     return (
         f"{_REBUILD}{given} --backend {artifact.backend} --precision {artifact.precision}"
-        f"{_batch(artifact.batch)} --overwrite"
+        f"{_batch(artifact.batch)} --overwrite{output_suffix(artifact.path.parent)}"
     )
 
 
@@ -204,7 +206,7 @@ def _batch(batch: Batch | None) -> str:
 
 
 def _refusal(finding: Finding, artifact: Artifact) -> DeployError:
-    hints = (_rebuild(artifact), f"tresnet-deploy check-engine {artifact.path}")
+    hints = (_rebuild(artifact), f"tresnet-deploy check-engine {quoted(artifact.path)}")
     if finding.about == "file":
         return ArtifactError(finding.detail, hints=hints)
     kind = ElsewhereError if finding.check == machine.GPU else UnavailableError
