@@ -11,7 +11,8 @@ import hashlib
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
@@ -137,6 +138,21 @@ def listed(folder: Path, *, want: Callable[[Artifact], bool]) -> tuple[Artifact,
         except (ArtifactError, OSError) as error:
             _log.warning("passing over %s: %s", path, error)
     return tuple(sorted(found, key=lambda artifact: (artifact.created, artifact.path)))
+
+
+def told_apart(paths: Iterable[Path]) -> dict[Path, str]:
+    """Return what to call each file: its name, and its folder too where another has that name.
+
+    Folders are given from the one on that all such files lie in.
+    """
+    paths = tuple(paths)
+    alike = Counter(path.name for path in paths)
+    places = [path.resolve().parent for path in paths if alike[path.name] > 1]
+    top = os.path.commonpath(places) if places else ""
+    return {
+        path: path.name if alike[path.name] == 1 else str(path.resolve().relative_to(top))
+        for path in paths
+    }
 
 
 def newest(folder: Path, *, want: Callable[[Artifact], bool], what: str, how: str) -> Artifact:

@@ -172,6 +172,21 @@ def test_two_engines_of_one_kind_are_told_apart_by_file(
     assert "onnxruntime fp32, other.fp32.onnxruntime.onnx" in done.out
 
 
+def test_engines_of_one_name_from_two_folders_are_told_apart_by_folder(
+    command: Command, engine: Artifact, class_folders: Path, tmp_path: Path
+) -> None:
+    paths = [tmp_path / part / "deploy" / engine.path.name for part in ("s1", "s2")]
+    for path in paths:
+        path.parent.mkdir(parents=True)
+        for source in (engine.path, artifacts.sidecar_of(engine.path)):
+            shutil.copy(source, path.parent)
+    again = paths[1].parent / ".." / "deploy" / engine.path.name
+    done = command("benchmark", *paths, again, "--images", class_folders, *FAST)
+    assert done.code == 0, done.err
+    assert "onnxruntime fp32, s1/deploy/stripes.fp32.onnxruntime.onnx" in done.out
+    assert "onnxruntime fp32, s2/deploy/stripes.fp32.onnxruntime.onnx" in done.out
+
+
 def test_a_folder_without_engines_says_how_to_make_one(command: Command, tmp_path: Path) -> None:
     done = command("benchmark", "-o", tmp_path)
     assert (done.code, done.out) == (2, "")

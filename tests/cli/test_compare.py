@@ -1,6 +1,7 @@
 """The whole way: trained weights, real images, real runtimes, and engines good and bad."""
 
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -149,6 +150,64 @@ def test_engines_of_the_same_bytes_and_another_precision_are_two_stages(
         ("engine (onnxruntime), fp32", "fp32", "a.onnxruntime.onnx"),
         ("engine (onnxruntime), bf16", "bf16", "b.onnxruntime.onnx"),
     ]
+
+
+@pytest.fixture
+def two_folders(
+    folder: Path, graph: Artifact, tmp_path: Path
+) -> Callable[[float], tuple[Artifact, Artifact]]:
+    """Build an engine of one graph in two folders of one name, the second one shaken by noise."""
+
+    def build(noise: float) -> tuple[Artifact, Artifact]:
+        second = tmp_path / "s2" / folder.name
+        shutil.copytree(folder, second)
+        name = "net.fp32.onnxruntime.onnx"
+        copied = artifacts.read(second / graph.path.name)
+        return engine_of(graph, folder / name), engine_of(copied, second / name, noise=noise)
+
+    return build
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-6])
+def test_engines_of_one_name_from_two_folders_are_told_apart_and_share_their_graph(
+    command: Command,
+    two_folders: Callable[[float], tuple[Artifact, Artifact]],
+    noise: float,
+) -> None:
+    first, second = two_folders(noise)
+    done = command("compare", first.path, second.path, "--samples", 10, "--blame")
+    assert done.code == 0, done.err
+    stages = report_in(first.path.parent).stages
+    assert [stage.stage for stage in stages] == [
+        "deploy form",
+        "ONNX",
+        "engine (onnxruntime), deploy/net.fp32.onnxruntime.onnx",
+        "engine (onnxruntime), s2/deploy/net.fp32.onnxruntime.onnx",
+    ]
+    assert [stage.sha256 for stage in stages[-2:]] == [first.sha256, second.sha256]
+    assert all(stage.blocks for stage in stages)
+    assert (stages[-1].blocks == stages[-2].blocks) is (noise == 0)
+
+
+def test_graphs_of_one_name_from_two_folders_are_two_stages(
+    command: Command, two_folders: Callable[[float], tuple[Artifact, Artifact]], folder: Path
+) -> None:
+    graphs = [engine.path.with_name("tresnet.onnx") for engine in two_folders(0.0)]
+    done = command("compare", *graphs, "--samples", 10)
+    assert done.code == 0, done.err
+    assert [stage.stage for stage in report_in(folder).stages][1:] == [
+        "ONNX, deploy/tresnet.onnx",
+        "ONNX, s2/deploy/tresnet.onnx",
+    ]
+
+
+def test_a_file_that_is_named_twice_is_one_stage(
+    command: Command, folder: Path, graph: Artifact
+) -> None:
+    again = folder / ".." / folder.name / graph.path.name
+    done = command("compare", graph.path, again, "--samples", 10)
+    assert done.code == 0, done.err
+    assert [stage.stage for stage in report_in(folder).stages] == ["deploy form", "ONNX"]
 
 
 def test_a_graph_made_anew_since_is_left_out_with_a_warning(

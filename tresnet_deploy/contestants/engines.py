@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tresnet_deploy import scoring, trtexec
+from tresnet_deploy.artifacts import told_apart
 from tresnet_deploy.benchmark import Contestant, Parity
 from tresnet_deploy.contestants.pictures import Pictures
 from tresnet_deploy.contestants.transfers import WithTransfers
@@ -46,15 +47,17 @@ def engines(
 ) -> tuple[Contestant, ...]:
     """Return engines as contestants, each with the verdict that ``known`` has on its very bytes.
 
-    They are called by backend and precision, and by file where that is not enough. NVIDIA's run
-    twice, with and without a CUDA graph: PyTorch in eager mode has none. ``transfers`` puts the
-    copies of inputs and outputs into the steps of those that run on a GPU.
+    They are called by backend and precision, and by file where that is not enough. A file that is
+    named twice runs once. NVIDIA's run with and without a CUDA graph: PyTorch in eager mode has
+    none. ``transfers`` puts the copies of inputs and outputs into the steps of those that run on a
+    GPU.
     """
-    artifacts = tuple(artifacts)
+    artifacts = tuple({artifact.path.resolve(): artifact for artifact in artifacts}.values())
+    names = told_apart(artifact.path for artifact in artifacts)
     kinds = Counter(_kind(artifact) for artifact in artifacts)
     return tuple(
         Contestant(
-            name=_name(each, kinds) + way.suffix,
+            name=_name(each, kinds, names[each.path]) + way.suffix,
             backend=each.backend or each.kind,
             precision=each.precision,
             parity=_verdict(each, known),
@@ -92,9 +95,9 @@ def _ways(artifact: Artifact, *, transfers: bool) -> Iterator[_Way]:
         yield _Way(cuda_graph=cuda_graph, transfers=transfers)
 
 
-def _name(artifact: Artifact, kinds: Counter[str]) -> str:
+def _name(artifact: Artifact, kinds: Counter[str], file: str) -> str:
     kind = _kind(artifact)
-    return kind if kinds[kind] == 1 else f"{kind}, {artifact.path.name}"
+    return kind if kinds[kind] == 1 else f"{kind}, {file}"
 
 
 def _kind(artifact: Artifact) -> str:

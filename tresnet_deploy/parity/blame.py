@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from tresnet_deploy import graph_files, weights
+from tresnet_deploy.artifacts import told_apart
 from tresnet_deploy.blocks import segments
 from tresnet_deploy.contracts import Array, Artifact, Batch, Progress, Session, no_progress, run
 from tresnet_deploy.errors import RunError, UnavailableError, UsageError
@@ -48,7 +49,7 @@ Show = Callable[[Array], Values]
 class Blame:
     """The SNR of each block's output by stage, stages named by their files; and what is missing.
 
-    The deploy form has no file: it goes by the name None.
+    Files of one name go by their folders too. The deploy form has no file: it goes by None.
     """
 
     images: int = 0
@@ -106,6 +107,7 @@ def blame(
             hints=("leave --blame out", "tresnet-deploy export, then build the engine from it"),
         )
     names = {s.blocks[-1]: s.target for s in segments(graph_files.load(graph.path).graph)}
+    called = told_apart(file.path for file in files)
     notes: list[str] = []
     seen = 0
     with ExitStack() as held:
@@ -116,9 +118,9 @@ def blame(
         }
         for file in files:
             try:
-                shows[file.path.name] = _opened(file, names, held)
+                shows[called[file.path]] = _opened(file, names, held)
             except (RunError, UnavailableError) as error:
-                notes.append(f"{file.path.name} shows no inner tensors: {error.message}")
+                notes.append(f"{called[file.path]} shows no inner tensors: {error.message}")
         sums: dict[str | None, _Sums] = {name: _Sums() for name in shows}
         for batch in batches(images, graph.preprocess, _AT_ONCE, progress=progress, what="blame"):
             wanted = reference(batch.array)

@@ -57,12 +57,14 @@ class _Files:
         for parent in reversed(artifact.parents):
             self._add_parent(artifact, parent)
         # Not by hash: engines of one graph that differ in a runtime's hint have the same bytes.
-        if artifact.path not in {known.path for known in self.found}:
+        if artifact.path.resolve() not in {known.path.resolve() for known in self.found}:
             self.found.append(artifact)
 
     def _add_parent(self, child: Artifact, parent: FileDigest) -> None:
         if parent.sha256 == child.source.sha256:
             return  # the checkpoint: the reference is made from it anyway
+        if parent.sha256 in {known.sha256 for known in self.found if known.kind == "onnx"}:
+            return  # also from another folder: all of a graph, its precision too, is in its bytes
         try:
             artifact = artifacts.read(child.path.with_name(parent.name))
         except UsageError as error:
@@ -94,11 +96,13 @@ def opened(engines: tuple[Artifact, ...], *, quiet: bool = False) -> Iterator[Li
         files.add(engine)
     if any(file.kind == "onnx" and file.precision == "fp16" for file in files.found):
         files.notes.append(_FP16_ON_CPUS)
+    names = artifacts.told_apart(file.path for file in files.found)
     with ExitStack() as held:
         reference, deploy_form = _pytorch_stages(first, held, quiet=quiet)
+        found = tuple(_stage(file, files.found, names[file.path], held) for file in files.found)
         yield Lineage(
             reference=reference,
-            stages=(deploy_form, *(_stage(found, files.found, held) for found in files.found)),
+            stages=(deploy_form, *found),
             files=tuple(files.found),
             notes=tuple(dict.fromkeys(files.notes)),
         )
@@ -107,6 +111,7 @@ def opened(engines: tuple[Artifact, ...], *, quiet: bool = False) -> Iterator[Li
 def _common(engines: tuple[Artifact, ...]) -> Artifact:
     """Return the first engine, after making sure that all take and give the same."""
     first, *others = engines
+    names = artifacts.told_apart(engine.path for engine in engines)
     for other in others:
         for what, mine, theirs in (
             ("weights", first.source.sha256, other.source.sha256),
@@ -115,7 +120,7 @@ def _common(engines: tuple[Artifact, ...]) -> Artifact:
         ):
             if mine != theirs:
                 raise UsageError(
-                    f"{first.path.name} and {other.path.name} have different {what}, so they "
+                    f"{names[first.path]} and {names[other.path]} have different {what}, so they "
                     "cannot share one reference",
                     hints=tuple(f"tresnet-deploy compare {quoted(e.path)}" for e in engines),
                 )
@@ -146,23 +151,23 @@ def _eager(network: TResNet, artifact: Artifact, held: ExitStack) -> Session:
     return session
 
 
-def _stage(artifact: Artifact, all_files: list[Artifact], held: ExitStack) -> Stage:
+def _stage(artifact: Artifact, all_files: list[Artifact], file: str, held: ExitStack) -> Stage:
     session = scoring.load(artifact)
     held.callback(session.close)
     return Stage(
-        name=_name(artifact, all_files),
+        name=_name(artifact, all_files, file),
         precision=artifact.precision,
         session=session,
         batch=artifact.batch,
-        file=artifact.path.name,
+        file=file,
         sha256=artifact.sha256,
     )
 
 
-def _name(artifact: Artifact, all_files: list[Artifact]) -> str:
+def _name(artifact: Artifact, all_files: list[Artifact], file: str) -> str:
     """Return the shortest name of the stage that no other stage has."""
     kind, others = _kind_name(artifact), [other for other in all_files if other != artifact]
-    names = (kind, f"{kind}, {artifact.precision}", f"{kind}, {artifact.path.name}")
+    names = (kind, f"{kind}, {artifact.precision}", f"{kind}, {file}")
     alike = [other for other in others if _kind_name(other) == kind]
     if not alike:
         return names[0]
