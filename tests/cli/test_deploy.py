@@ -232,16 +232,36 @@ def test_a_failed_gate_ends_with_1_after_the_report_is_written(
 
 
 @pytest.mark.parametrize(
-    "more", [("--variant", "m"), ("--checkpoint", "x.pth"), ("--weights", "random")]
+    ("more", "named"),
+    [
+        (("--variant", "m"), "--variant"),
+        (("--checkpoint", "x.pth"), "--checkpoint"),
+        (("--weights", "random"), "--weights"),
+        (("--gammas", "auto"), "--gammas"),
+        (("--trust-pickle",), "--trust-pickle"),
+        (
+            ("--classes", "7", "--slopes", "0.5", "--gammas", "plain"),
+            "--classes, --gammas, --slopes",
+        ),
+    ],
 )
 def test_the_demo_takes_no_other_weights(
-    command: Command, tmp_path: Path, more: tuple[str, str]
+    command: Command, tmp_path: Path, more: tuple[str, ...], named: str
 ) -> None:
     done = command("deploy", "--demo", *more, "-o", tmp_path)
     assert (done.code, done.out) == (2, "")
     assert done.err == (
-        "error: --demo deploys the network in the package; it takes no other weights\n"
+        "error: --demo deploys the network in the package; it takes no other weights, so not "
+        f"{named}\n  try: leave out {named}\n"
     )
+
+
+def test_the_demo_takes_a_seed_as_calibration_draws_by_it(
+    command: Command, plans: list[Plan], tmp_path: Path
+) -> None:
+    done = command("deploy", "--demo", "--seed", 3, "-o", tmp_path)
+    assert done.code == 0, done.err
+    assert (plans[0].seed, plans[0].quantize.seed) == (3, 3)
 
 
 def test_without_weights_the_ways_to_name_some_are_shown(command: Command, tmp_path: Path) -> None:

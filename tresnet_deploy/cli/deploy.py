@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from tresnet_deploy.cli._calibration_options import Calibration, calibration_options
 from tresnet_deploy.cli._export_options import GraphForm, export_options
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     from tresnet_deploy.report import StepTime
 
 _SAMPLES = 500
+# The seed is for random weights, but samples of images are drawn by it too.
+_OF_WEIGHTS = {field.name for field in dataclasses.fields(NamedWeights)} - {"seed"}
 # The demo's steps take a millisecond or two: turns of 0.3 s hold hundreds of them.
 _DEMO_ROUNDS, _DEMO_SECONDS = 5, 0.3
 
@@ -87,7 +90,9 @@ _DEMO_ROUNDS, _DEMO_SECONDS = 5, 0.3
 @output_folder
 @output_format
 @talkative
+@click.pass_context
 def command(
+    ctx: click.Context,
     *,
     named: NamedWeights,
     demo: bool,
@@ -114,7 +119,7 @@ def command(
     """
     from tresnet_deploy.pipeline import Plan, deploy
 
-    source = _demo_source(named) if demo else named.source(quiet=quiet)
+    source = _demo_source(ctx) if demo else named.source(quiet=quiet)
     plan = Plan(
         source=source,
         folder=folder,
@@ -138,13 +143,22 @@ def command(
     _finish(deployment, folder, output_format)
 
 
-def _demo_source(named: NamedWeights) -> Source:
-    """Return the packaged checkpoint."""
+def _demo_source(ctx: click.Context) -> Source:
+    """Return the packaged checkpoint; refuse what would name or shape other weights."""
     from tresnet_deploy import weights
     from tresnet_deploy.images import demo_checkpoint
 
-    if named.variant or named.checkpoint or named.tag:
-        raise UsageError("--demo deploys the network in the package; it takes no other weights")
+    typed = ", ".join(
+        option.opts[0]
+        for option in ctx.command.params
+        if option.name in _OF_WEIGHTS
+        and ctx.get_parameter_source(option.name) is ParameterSource.COMMANDLINE
+    )
+    if typed:
+        raise UsageError(
+            f"--demo deploys the network in the package; it takes no other weights, so not {typed}",
+            hints=(f"leave out {typed}",),
+        )
     return weights.resolve(checkpoint=demo_checkpoint())
 
 
