@@ -72,14 +72,20 @@ def commands_in_sources() -> Iterator[tuple[str, str]]:
         for node in ast.walk(tree):
             text = ""
             if isinstance(node, ast.JoinedStr):
-                text = "".join(
-                    str(getattr(part, "value", "")) if isinstance(part, ast.Constant) else "X"
-                    for part in node.values
-                )
+                text = "".join(map(stand_in, node.values))
             elif isinstance(node, ast.Constant) and id(node) not in inner:
                 text = node.value if isinstance(node.value, str) else ""
             if text.startswith(f"{TOOL} ") and "\n" not in text:
                 yield path.relative_to(ROOT).as_posix(), text.partition(", ")[0]
+
+
+def stand_in(part: ast.expr) -> str:
+    """What a part of an f-string may become: where files lie is said by ``--output``."""
+    if isinstance(part, ast.Constant):
+        return str(part.value)
+    assert isinstance(part, ast.FormattedValue)
+    names_folder = re.fullmatch(r"where|output_suffix\(.*\)", ast.unparse(part.value))
+    return " --output X" if names_folder else "X"
 
 
 def check(line: str) -> None:
