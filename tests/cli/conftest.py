@@ -11,7 +11,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
-from tresnet_deploy import artifacts
+from tresnet_deploy import artifacts, build
 from tresnet_deploy.cli import main
 from tresnet_deploy.contracts import Artifact, Labels, Preprocess, Source, TensorSpec
 
@@ -146,3 +146,9 @@ def labelled_table(tmp_path_factory: pytest.TempPathFactory) -> Path:
         rows.append(",".join((f"{number:02d}.png", *(NAMES[index] for index in pair))))
     (folder / "labels.csv").write_text("\n".join(rows), "utf-8")
     return folder
+
+
+@pytest.fixture
+def bf16_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a backend for bf16, as hints suggest it only where one runs."""
+    monkeypatch.setattr(build, "default_backend", lambda _precision: ("openvino", "fast"))

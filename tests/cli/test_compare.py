@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from tresnet_deploy import artifacts, build
+from tresnet_deploy import artifacts
 from tresnet_deploy.artifacts import from_json
 from tresnet_deploy.cli.compare import command as click_command
 from tresnet_deploy.contracts import Artifact, Batch, FileDigest, Precision
@@ -89,10 +89,10 @@ def test_the_newest_engine_and_everything_before_it_pass(
     assert len((folder / "parity" / "images.txt").read_text().splitlines()) == 20
 
 
+@pytest.mark.usefixtures("bf16_runs")
 def test_a_broken_engine_fails_with_one_and_the_report_is_written(
-    command: Command, folder: Path, graph: Artifact, monkeypatch: pytest.MonkeyPatch
+    command: Command, folder: Path, graph: Artifact
 ) -> None:
-    monkeypatch.setattr(build, "default_backend", lambda _precision: ("openvino", "fast"))
     engine_of(graph, folder / "net.int8.onnxruntime.onnx", noise=0.3, precision="int8")
     done = command("compare", "--output", folder, "--samples", 20)
     assert done.code == 1

@@ -218,6 +218,7 @@ def test_the_deployment_prints_as_json(
     assert done.out.encode() == to_json(deployment(tmp_path, classifier))
 
 
+@pytest.mark.usefixtures("bf16_runs")
 def test_a_failed_gate_ends_with_1_after_the_report_is_written(
     command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, classifier: Artifact
 ) -> None:

@@ -64,6 +64,7 @@ def test_the_fewest_blocks_stay_float_and_the_engine_says_which(
     assert "Accuracy against latency" in (folder / "mixed.html").read_text("utf-8")
 
 
+@pytest.mark.usefixtures("bf16_runs")
 def test_a_bound_that_nothing_keeps_ends_with_1_the_curve_and_no_file(
     command: Command, folder: Path, table: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
