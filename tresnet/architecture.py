@@ -13,6 +13,9 @@ HeadKind = Literal["linear", "bottleneck", "ml_decoder"]
 SPACE_TO_DEPTH_BLOCK: Final = 4
 """Side of the block that the first layer moves into channels (TResNet repository)."""
 
+COLOURS: Final = 3
+"""Channels of an image: red, green and blue."""
+
 MIN_IMAGE_PX: Final = 20
 """Smallest side: below it the last blur would reflect a map of one pixel."""
 
@@ -148,7 +151,7 @@ class Architecture:
     depths: tuple[int, int, int, int]
     family: Family = "v1"
     activation: Activation = "leaky"
-    in_channels: int = 3
+    in_channels: int = COLOURS
     head: Head = Head(kind="linear", classes=1000)
     slopes: Slopes = Slopes()
 

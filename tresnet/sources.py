@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from .architecture import Architecture, HeadKind, InputRule, Slopes, finite
+from .architecture import COLOURS, Architecture, HeadKind, InputRule, Slopes, finite
 from .errors import CheckpointFileError
 from .layouts import Layout
 
-_COLOURS: Final = 3
 _SQUISHING_MODES: Final = ("squash", "squish")  # timm's crop_mode "squash" ignores the aspect ratio
 
 
@@ -129,7 +128,7 @@ def hub_class_names(config: Mapping[str, object]) -> tuple[str, ...] | None:
     return tuple(str(name) for name in names) if isinstance(names, list) and names else None
 
 
-def _numbers(value: object, where: str, *, count: int = _COLOURS) -> tuple[float, ...]:
+def _numbers(value: object, where: str, *, count: int = COLOURS) -> tuple[float, ...]:
     """`value` as floats, or an error that says where it stands."""
     numbers = value if isinstance(value, list | tuple) else ()
     if len(numbers) != count or not all(isinstance(number, int | float) for number in numbers):

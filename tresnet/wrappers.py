@@ -52,15 +52,15 @@ def find_state_dict(content: Mapped, *, averaged: bool = True) -> StateDict:
     if not found:
         raise NotATResNetError(_no_stem(content))
     path, state, stem = _choose(found, averaged=averaged)
-    key, layout = next((key, layout) for key, layout in STEM_KEYS.items() if stem.endswith(key))
-    prefix = stem.removesuffix(key)
+    prefix, layout = _parts(stem)
     others = [each for _, mapping, each in found if mapping is state and each != stem]
+    prefixes = [_parts(each)[0] for each in (stem, *others)]
     tensors: dict[str, Tensor] = {}
     ignored: list[str] = others.copy()
     for name, value in state.items():
         if not isinstance(value, Tensor):
             ignored.append(str(name))
-        elif not others or _owner(str(name), [prefix, *map(_prefix, others)]) == prefix:
+        elif not others or _owner(str(name), prefixes) == prefix:
             tensors[str(name).removeprefix(prefix)] = value
     return StateDict(
         tensors=tensors,
@@ -84,8 +84,10 @@ def _candidates(content: Mapped, path: tuple[str, ...]) -> Iterator[_Candidate]:
             yield path, content, str(key)
 
 
-def _prefix(stem: str) -> str:
-    return stem.removesuffix(next(key for key in STEM_KEYS if stem.endswith(key)))
+def _parts(stem: str) -> tuple[str, Layout]:
+    """The prefix of a stem's key, and the layout that calls it so."""
+    key, layout = next((key, layout) for key, layout in STEM_KEYS.items() if stem.endswith(key))
+    return stem.removesuffix(key), layout
 
 
 def _owner(name: str, prefixes: list[str]) -> str | None:

@@ -69,7 +69,7 @@ class Contestant:
 
     def takes(self, batch: int) -> bool:
         """Return whether a batch size is within its bounds."""
-        return self.batch is None or self.batch.min <= batch <= self.batch.max
+        return self.batch is None or self.batch.takes(batch)
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,9 +168,8 @@ def _taken(contestants: tuple[Contestant, ...], batches: tuple[int, ...]) -> tup
 
 
 def _refusal(contestant: Contestant, batch: int) -> str:
-    limits = contestant.batch
-    assert limits is not None
-    taken = f"{limits.min}" if limits.fixed else f"{limits.min} to {limits.max}"
+    assert contestant.batch is not None
+    taken = contestant.batch.span
     return f"{contestant.name} takes batches of {taken}: left out at batch {batch}"
 
 

@@ -59,6 +59,15 @@ class Batch:
         """True when only one batch size is allowed."""
         return self.min == self.max
 
+    @property
+    def span(self) -> str:
+        """The sizes in words: "8", or "1 to 16"."""
+        return f"{self.min}" if self.fixed else f"{self.min} to {self.max}"
+
+    def takes(self, images: int) -> bool:
+        """Return whether a batch of ``images`` is within the range."""
+        return self.min <= images <= self.max
+
     @classmethod
     def around(cls, parts: Iterable[Batch]) -> Batch:
         """Return the range that ``parts`` cover together; the widest one says what is best."""

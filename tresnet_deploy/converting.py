@@ -167,8 +167,6 @@ def _fits(
 
 def _claiming(existing: Artifact, artifact: Artifact) -> Artifact:
     """Return ``existing`` with what this search says of it, and not what an earlier one did."""
-    if existing.sha256 == artifact.sha256:
-        return existing
     kept = {name: each for name, each in existing.settings.items() if not name.startswith(_CLAIMS)}
     new = {name: each for name, each in artifact.settings.items() if name.startswith(_CLAIMS)}
     settings = {**kept, **new}

@@ -76,10 +76,11 @@ class _OneLabel:
     def add(self, scores: Array, truth: list[tuple[int, ...]]) -> None:
         """Count a batch: ``scores`` (N, C) and the class of each image."""
         shown = np.array([classes[0] for classes in truth])
-        self.broken += _broken(scores)
+        broken = _broken(scores)
+        self.broken += int(broken.sum())
         self.right += int(metrics.correct(scores, shown).sum())
         self.right_in_five += int(metrics.correct(scores, shown, k=metrics.TOP).sum())
-        answers = np.where(np.isnan(scores).any(axis=1), _NO_ANSWER, metrics.best(scores))
+        answers = np.where(broken, _NO_ANSWER, metrics.best(scores))
         self.pairs.update(zip(shown.tolist(), answers.tolist(), strict=True))
 
     def accuracy(self) -> Accuracy:
@@ -131,7 +132,7 @@ class _SeveralLabels:
 
     def add(self, scores: Array, truth: list[tuple[int, ...]]) -> None:
         """Keep a batch; an image answered with NaN counts as one without any class."""
-        self.broken += _broken(scores)
+        self.broken += int(_broken(scores).sum())
         nothing = np.float32(metrics.nothing(self.labels))
         self.parts.append(np.where(np.isnan(scores), nothing, scores))
         self.truth.extend(truth)
@@ -200,8 +201,8 @@ def _report(
     )
 
 
-def _broken(scores: Array) -> int:
-    return int(np.isnan(scores).any(axis=1).sum())
+def _broken(scores: Array) -> metrics.Flags:
+    return np.asarray(np.isnan(scores).any(axis=1))
 
 
 def _name(index: int, names: tuple[str, ...]) -> str:

@@ -18,7 +18,7 @@ from typing import Final, Literal
 import numpy as np
 import onnx_ir as ir
 
-from tresnet.architecture import InputRule
+from tresnet.architecture import COLOURS, InputRule
 from tresnet.checkpoint import Checkpoint
 from tresnet.deploy_form import deploy_form
 from tresnet_deploy import __version__, artifacts, export_check, graph_files, passes, tracing
@@ -45,7 +45,6 @@ NEWEST_OPSET: Final = 23  # the newest that torch 2.13's translations were writt
 _CHECKED_BATCHES: Final = (1, 3)
 _SIDE_STEP_PX: Final = 32  # the second size of a dynamic graph: one more pixel of the last map
 _STEPS: Final = 4
-_COLOURS: Final = 3
 _WHAT: Final = "export"
 _TOOLS: Final = ("torch", "onnx", "onnxscript")
 
@@ -159,7 +158,7 @@ def export(
         ExportError: torch refused, or the graph computes something else; nothing is left behind.
     """
     colours = checkpoint.architecture.in_channels
-    if colours != _COLOURS:
+    if colours != COLOURS:
         raise UsageError(
             f"the network reads images of {colours} channels, and those here are RGB",
             hints=("a checkpoint for RGB images",),

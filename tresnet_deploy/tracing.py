@@ -18,7 +18,7 @@ import onnx_ir as ir
 import torch
 from torch import Tensor, nn
 
-from tresnet.architecture import SPACE_TO_DEPTH_BLOCK
+from tresnet.architecture import COLOURS, SPACE_TO_DEPTH_BLOCK
 from tresnet.layers import BlurPool2d, SpaceToDepth
 from tresnet_deploy.contracts import Layout
 from tresnet_deploy.errors import ExportError
@@ -36,7 +36,6 @@ _CHATTY: Final = (
     "torch.onnx._internal.exporter._registration",  # misses torchvision, which is not needed
     "onnxscript.optimizer._constant_folding",  # tells what it leaves; passes/ deals with that
 )
-_CHANNELS: Final = 3
 _AXES: Final[dict[Layout, tuple[int, int]]] = {"float32-nchw": (2, 3), "uint8-nhwc": (1, 2)}
 """Which axes of the input are height and width."""
 
@@ -55,9 +54,9 @@ class InputPlan:
         """Return an input to trace with; only its shape and type matter."""
         n = self.batch or _TRACED_BATCH
         if self.layout == "uint8-nhwc":
-            shape = (n, self.height_px, self.width_px, _CHANNELS)
+            shape = (n, self.height_px, self.width_px, COLOURS)
             return torch.zeros(shape, dtype=torch.uint8)
-        return torch.zeros(n, _CHANNELS, self.height_px, self.width_px)
+        return torch.zeros(n, COLOURS, self.height_px, self.width_px)
 
     def names(self) -> dict[int, str]:
         """Return the symbolic dimensions of the graph's input by axis."""

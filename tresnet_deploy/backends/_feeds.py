@@ -45,10 +45,9 @@ def _check_one(spec: TensorSpec, array: Array, symbols: Symbols) -> None:
 
 
 def _check_batch(name: str, size: int, batch: Batch) -> None:
-    if not batch.min <= size <= batch.max:
-        allowed = f"{batch.min}" if batch.fixed else f"{batch.min} to {batch.max}"
+    if not batch.takes(size):
         raise UsageError(
-            f"the engine was built for batches of {allowed}, not {size} ({name})",
+            f"the engine was built for batches of {batch.span}, not {size} ({name})",
             hints=(f"build it again with --batch {min(batch.min, size)}:{batch.opt}:{size}",),
         )
 

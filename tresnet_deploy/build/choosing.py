@@ -30,11 +30,13 @@ def default_backend(precision: Precision) -> tuple[str, str]:
     absent: list[str] = []
     for name, reason in ranked:
         found = _probe(name)
-        if isinstance(found, Probe) and _runs(found, precision):
-            return name, "; ".join((reason, *no_gpu, *passed_over))
         if isinstance(found, str):
             absent.append(name)
-        why = found if isinstance(found, str) else _shortfall(found, precision)
+            why = found
+        elif _runs(found, precision):
+            return name, "; ".join((reason, *no_gpu, *passed_over))
+        else:
+            why = _shortfall(found, precision)
         passed_over.append(f"{name} is passed over: {why}")
     raise UnavailableError(
         f"no backend makes {precision} engines here: {'; '.join((*no_gpu, *passed_over))}",

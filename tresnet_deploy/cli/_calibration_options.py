@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
-from click.core import ParameterSource
 
-from tresnet_deploy.cli._options import gathered
+from tresnet_deploy.cli._options import gathered, typed_options
 from tresnet_deploy.contracts import Artifact
 from tresnet_deploy.errors import UsageError
 
@@ -83,13 +82,10 @@ def refuse_idle(ctx: click.Context, why: str, *hints: str, effective: tuple[str,
     Raises:
         UsageError: one was typed.
     """
-    for name in (*(field.name for field in dataclasses.fields(Calibration)), "seed"):
-        typed = ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
-        if typed and name not in effective:
-            raise UsageError(
-                f"--{name.replace('_', '-')} changes nothing here: {why}",
-                hints=(*hints, "leave it out"),
-            )
+    names = {*(field.name for field in dataclasses.fields(Calibration)), "seed"}
+    typed = typed_options(ctx, names.difference(effective))
+    if typed:
+        raise UsageError(f"{typed[0]} changes nothing here: {why}", hints=(*hints, "leave it out"))
 
 
 def calibration_options(function: F) -> F:

@@ -11,12 +11,13 @@ import logging
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import click
+from click.core import ParameterSource
 
 from tresnet_deploy.cli._streams import is_terminal, tell
 from tresnet_deploy.contracts import Batch, Precision, Progress
@@ -131,6 +132,17 @@ def overwrite(function: F) -> F:
     return click.option(
         "--overwrite/--no-overwrite", default=False, help="Replace files that exist already."
     )(function)
+
+
+def typed_options(ctx: click.Context, names: Iterable[str]) -> list[str]:
+    """Return the options of the parameters ``names`` that stand on the command line."""
+    wanted = frozenset(names)
+    return [
+        option.opts[0]
+        for option in ctx.command.params
+        if option.name in wanted
+        and ctx.get_parameter_source(option.name) is ParameterSource.COMMANDLINE
+    ]
 
 
 def wider_precision() -> Precision:

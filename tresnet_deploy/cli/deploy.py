@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from click.core import ParameterSource
 
 from tresnet_deploy.cli._calibration_options import Calibration, calibration_options
 from tresnet_deploy.cli._export_options import GraphForm, export_options
@@ -23,6 +22,7 @@ from tresnet_deploy.cli._options import (
     progress_bar,
     say,
     talkative,
+    typed_options,
     warn,
 )
 from tresnet_deploy.cli._weights import NamedWeights, weights_options
@@ -148,12 +148,7 @@ def _demo_source(ctx: click.Context) -> Source:
     from tresnet_deploy import weights
     from tresnet_deploy.images import demo_checkpoint
 
-    typed = ", ".join(
-        option.opts[0]
-        for option in ctx.command.params
-        if option.name in _OF_WEIGHTS
-        and ctx.get_parameter_source(option.name) is ParameterSource.COMMANDLINE
-    )
+    typed = ", ".join(typed_options(ctx, _OF_WEIGHTS))
     if typed:
         raise UsageError(
             f"--demo deploys the network in the package; it takes no other weights, so not {typed}",

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
-from click.core import ParameterSource
 
 from tresnet_deploy.cli._models import described, model_at
 from tresnet_deploy.cli._options import (
@@ -19,6 +18,7 @@ from tresnet_deploy.cli._options import (
     overwrite,
     say,
     talkative,
+    typed_options,
     warn,
 )
 from tresnet_deploy.errors import UsageError
@@ -237,12 +237,12 @@ def _pictures(artifact: Artifact, folder: Path | None, samples: int | None) -> I
 
 def _refuse_idle(ctx: click.Context, kind: str) -> None:
     """Refuse options of the other format instead of passing them over."""
-    for field in dataclasses.fields(Triton if kind == "bundle" else Bundle):
-        if ctx.get_parameter_source(field.name) is ParameterSource.COMMANDLINE:
-            raise UsageError(
-                f"--{field.name.replace('_', '-')} changes nothing with --format {kind}",
-                hints=("leave it out",),
-            )
+    others = dataclasses.fields(Triton if kind == "bundle" else Bundle)
+    typed = typed_options(ctx, (field.name for field in others))
+    if typed:
+        raise UsageError(
+            f"{typed[0]} changes nothing with --format {kind}", hints=("leave it out",)
+        )
 
 
 def _warn(notes: tuple[str, ...]) -> None:

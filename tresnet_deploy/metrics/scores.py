@@ -45,6 +45,11 @@ def decisions(scores: Array, activation: Activation = "none") -> Integers:
     return np.asarray(logits(scores, activation)[:, 0] > 0, dtype=np.int64)
 
 
+def agreeing(reference: Array, candidate: Array, activation: Activation = "none") -> Flags:
+    """Return (N,) whether both say the same of an image."""
+    return np.asarray(decisions(reference, activation) == decisions(candidate, activation))
+
+
 def correct(scores: Array, labels: Integers, *, k: int = 1) -> Flags:
     """Return (N,) whether ``labels`` (N,) is among the best ``k`` classes, ties by class index.
 
@@ -129,6 +134,13 @@ def comparable_logits(scores: Array, activation: Activation) -> Floats:
     """Return (N, C) logits to take errors of: softmax leaves them up to a constant an image."""
     found = logits(scores, activation)
     return found - found.mean(axis=1, keepdims=True) if activation == "softmax" else found
+
+
+def logits_snr_db(reference: Array, candidate: Array, activation: Activation) -> float | None:
+    """Return :func:`snr_db` of the logits behind scores that went through ``activation``."""
+    return snr_db(
+        comparable_logits(reference, activation), comparable_logits(candidate, activation)
+    )
 
 
 def nothing(labels: Labels) -> float:

@@ -104,14 +104,11 @@ class Judge:
         found = metrics.accuracy(scores, truth, labels, reference=self._reference)
         finite: Flags = np.asarray(np.isfinite(scores).all(axis=1))
         activation = labels.activation
-        before = metrics.decisions(self._reference, activation)
-        same = finite & (before == metrics.decisions(scores, activation))
+        same = finite & metrics.agreeing(self._reference, scores, activation)
         zeroed = np.where(finite[:, None], scores, np.float32(0))
         return Judged(
             agreement=float(same.mean()),
-            snr_db=metrics.snr_db(
-                *(metrics.comparable_logits(s, activation) for s in (self._reference, zeroed))
-            ),
+            snr_db=metrics.logits_snr_db(self._reference, zeroed, activation),
             top1=found.top1 if found else None,
             drop=found.drop if found and not labels.multi_label else None,
             drop_interval=found.drop_interval if found else None,

@@ -80,7 +80,7 @@ def largest_batch(engine: Artifact, serving: Serving) -> int:
         return 0
     if serving.max_batch is None:
         return batch.min if engine.backend == "openvino" else batch.max
-    if not batch.min <= serving.max_batch <= batch.max:
+    if not batch.takes(serving.max_batch):
         raise UsageError(
             f"{engine.path.name} takes batches of {batch.min} to {batch.max}, not "
             f"{serving.max_batch}",

@@ -73,12 +73,11 @@ def compare(reference: Session, candidate: Session, data: Data, made: Artifact) 
             "the converted graph gives NaN or infinity where the float graph does not",
             hints=_WAYS_TO_NUMBERS[made.precision],
         )
-    snr_db = metrics.snr_db(*(metrics.comparable_logits(s, activation) for s in (wanted, found)))
-    same = metrics.decisions(found, activation) == metrics.decisions(wanted, activation)
+    snr_db = metrics.logits_snr_db(wanted, found, activation)
     nearness = Nearness(
         images=len(wanted),
         snr_db=math.inf if snr_db is None else snr_db,
-        top1_agreement=float(same.mean()),
+        top1_agreement=float(metrics.agreeing(wanted, found, activation).mean()),
     )
     if nearness.snr_db < POOR_SNR_DB:
         _log.warning(

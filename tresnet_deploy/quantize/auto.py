@@ -23,7 +23,7 @@ import onnx_ir as ir
 from tresnet_deploy.calibration import Pictures, doctor
 from tresnet_deploy.contracts import Array, CalibrationTable
 from tresnet_deploy.images import ImageSet, dataset_digest
-from tresnet_deploy.metrics import comparable_logits, correct, decisions, snr_db
+from tresnet_deploy.metrics import agreeing, correct, logits_snr_db
 from tresnet_deploy.quantize.making import Job, Made, Prepared, make, prepared, tables
 from tresnet_deploy.quantize.options import Recipe
 from tresnet_deploy.quantize.trials import Measured, Trial, Trials, best_of
@@ -170,12 +170,10 @@ def _judged(
 ) -> Measured:
     found, _ = _scores(job, pictures, made.model)
     activation = job.artifact.labels.activation
-    same = decisions(found, activation) == decisions(reference, activation)
+    same = agreeing(reference, found, activation)
     finite = bool(np.isfinite(found).all())
     right = same if labels is None else correct(found, labels)
-    noise: float | None = 0.0
-    if finite:
-        noise = snr_db(*(comparable_logits(each, activation) for each in (reference, found)))
+    noise = logits_snr_db(reference, found, activation) if finite else 0.0
     recipe = made.recipe
     return Measured(
         recipe=recipe,

@@ -164,4 +164,4 @@ def _noise(reference: Array, candidate: Array) -> float:
 
 
 def _agreement(reference: Array, candidate: Array) -> float:
-    return float((metrics.decisions(reference) == metrics.decisions(candidate)).mean())
+    return float(metrics.agreeing(reference, candidate).mean())
